@@ -1,0 +1,31 @@
+#!/bin/sh
+# Start what the container is told to, after the packages that its environment asks for.
+set -eu
+
+if [ -n "${EXTRA_CONDA_PACKAGES:-}${EXTRA_APT_PACKAGES:-}" ]; then
+  echo "EXTRA_CONDA_PACKAGES and EXTRA_APT_PACKAGES cannot be installed here: there is no conda, and this container is not root." \
+    "Use EXTRA_PIP_PACKAGES, or derive an image." >&2
+  exit 2
+fi
+if [ -n "${EXTRA_PIP_PACKAGES:-}" ]; then
+  extra=$(mktemp -d)
+  # shellcheck disable=SC2086 # a list of requirements, separated by blanks
+  pip install --quiet --no-cache-dir --prefix "$extra" $EXTRA_PIP_PACKAGES || {
+    echo "EXTRA_PIP_PACKAGES=$EXTRA_PIP_PACKAGES could not be installed; see pip's message above." >&2
+    exit 2
+  }
+  PYTHONPATH=$(python -c "import sysconfig; print(sysconfig.get_path('purelib', vars={'base': '$extra'}))")${PYTHONPATH:+:$PYTHONPATH}
+  export PYTHONPATH PATH="$extra/bin:$PATH"
+fi
+
+# Arguments that begin with an option, or with no known program, are for dask-flow. `dask worker` loads every plugin of the dask
+# command first, which takes as long as the worker itself: start the worker's own module.
+case "${1:-}" in
+  dask)
+    case "${2:-}" in
+      worker | scheduler) module=distributed.cli.dask_$2 && shift 2 && exec python -m "$module" "$@" ;;
+    esac
+    ;;
+  run | -*) set -- dask-flow "$@" ;;
+esac
+exec "$@"

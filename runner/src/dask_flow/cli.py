@@ -1,0 +1,112 @@
+"""The `dask-flow` command: the only place that reads argv and the environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dask_flow import __version__
+from dask_flow.errors import InputError
+from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, RunSettings
+
+__all__ = ["main"]
+
+
+def _option(*names: str, help: str, **kwargs: Any) -> Any:
+    """Declare an option that is also the environment variable DASK_FLOW_<OPTION>."""
+    variable = "DASK_FLOW_" + names[0].removeprefix("--").split("/")[0].replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, help=help, **kwargs)
+
+
+def _secrets(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="dask-flow")
+def cli() -> None:
+    """Run Python flows on Dask clusters: temporary ones in Kubernetes, static ones, or one on this machine."""
+
+
+@cli.command(epilog="Exit codes: 0 success, 1 the flow failed, 2 bad input, 3 the cluster could not start, "
+                    "4 the cluster was lost, 130/143 interrupted.")  # fmt: skip
+@click.argument("target")
+@_option("--cluster", type=click.Choice(CLUSTER_MODES), help="Where the flow runs; auto is static with an address, pods "
+         f"inside Kubernetes, else local.  [default: {RunSettings.cluster}]")  # fmt: skip
+@_option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786.")
+@_option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]")
+@_option("--max-workers", type=int, help="Workers at most; equal to the minimum for a fixed size.  "
+         f"[default: {RunSettings.max_workers}]")  # fmt: skip
+@_option("--worker-spec", type=click.Path(path_type=Path), help="A Pod manifest for the workers, a Jinja2 template.  "
+         "[default: /etc/dask-flow/worker_spec.yaml if it is there]")  # fmt: skip
+@_option("--image", help="The image of pods that do not name one.  [default: the runner's own]")
+@_option("--image-pull-secret", "image_pull_secrets", callback=_secrets, help="Pull secrets for pods that do not name "
+         "any, comma separated.  [default: the runner's own]")  # fmt: skip
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A flow parameter, its value in YAML; may "
+              "be repeated. All at once: DASK_FLOW_PARAMS, one YAML mapping.")  # fmt: skip
+@_option("--startup-timeout", type=float, metavar="SECONDS", help="Until the first worker is there.  "
+         f"[default: {RunSettings.startup_timeout:g}]")  # fmt: skip
+@_option("--timeout", type=float, metavar="SECONDS", help="For the whole flow.  [default: none]")
+@_option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
+@_option("--debug", is_flag=True, help="Log each error's traceback too.")
+def run(debug: bool, params: tuple[str, ...], **given: Any) -> None:
+    """Run the flow TARGET: file.py[:name] or package.module[:name]."""
+    from dask_flow import log, report
+    from dask_flow.run import run as run_flow
+
+    log.configure(given.get("log_format") or RunSettings.log_format)
+    if debug:
+        logging.getLogger("dask_flow").setLevel(logging.DEBUG)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
+    steps = log.Steps()
+    try:
+        given["params"] = _params(os.environ.get("DASK_FLOW_PARAMS"), params)
+        outcome = run_flow(given, steps)
+    except InputError as error:
+        outcome = report.Outcome(exit_code=error.exit_code, reason=str(error))
+    report.announce(outcome, steps.durations)
+    report.write_termination_message(outcome.reason)
+    _exit(outcome.exit_code)
+
+
+def _params(mapping: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Merge the `--param` pairs over the mapping from the environment."""
+    import yaml
+
+    def parse(text: str, source: str) -> Any:
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+
+    params = parse(mapping, "DASK_FLOW_PARAMS") if mapping else {}
+    if not isinstance(params, dict):
+        raise InputError(f"DASK_FLOW_PARAMS must be one YAML mapping, such as {{name: value}}, not {mapping!r}")
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--param {pair!r} is not NAME=VALUE")
+        params[name] = parse(value, f"--param {name}")
+    return params
+
+
+def _exit(code: int) -> None:
+    """End the process, at once if a flow that was given up still runs in its thread."""
+    if any(thread.name == "flow" for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="dask-flow")

@@ -1,0 +1,43 @@
+"""The embedded default: worker processes on this machine."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dask_flow.clusters import OnLost
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from dask_flow.log import Steps
+    from dask_flow.settings import RunSettings
+
+__all__ = ["cluster"]
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
+    """Start worker processes here, between the bounds, that share this machine's cores."""
+    if settings.worker_spec:
+        log.warning("the local cluster has no pods: %s has no effect", settings.worker_spec)
+    with steps("local cluster started"):
+        from dask.system import CPU_COUNT
+        from distributed import Client, LocalCluster
+
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        local = LocalCluster(
+            n_workers=settings.min_workers,
+            threads_per_worker=max(1, CPU_COUNT // settings.max_workers),
+            silence_logs=logging.ERROR,
+        )
+    with local, Client(local) as client:
+        log.info("dashboard: %s", client.dashboard_link)
+        if settings.adaptive:
+            local.adapt(minimum=settings.min_workers, maximum=settings.max_workers)
+        yield client

@@ -1,0 +1,60 @@
+"""Run a function as a flow: its argument `client` is the Dask client, the others are parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dask_flow.errors import InputError
+from dask_flow.flows import FlowResult, short
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["check", "run"]
+
+CLIENT = "client"
+
+
+def check(flow: Callable[..., Any], params: Mapping[str, Any]) -> None:
+    """Raise InputError for parameters that the function does not have, or needs and does not get."""
+    signature, name = inspect.signature(flow), _name(flow)
+    known = [each for each in signature.parameters if each != CLIENT]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+    for given in params:
+        if given == CLIENT or (given not in known and not takes_any):
+            raise InputError(f"{name}() has no parameter {given!r}; it has {', '.join(known) if known else 'none'}")
+    missing = [
+        each.name
+        for each in signature.parameters.values()
+        if each.name not in (CLIENT, *params) and each.default is each.empty
+        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if missing:
+        raise InputError(f"{name}() needs a value for {', '.join(missing)}; give --param {missing[0]}=VALUE")
+
+
+def run(flow: Callable[..., Any], client: Client, params: Mapping[str, Any]) -> FlowResult:
+    """Call the function here; a Dask collection or future that it returns is computed on the cluster."""
+    arguments = dict(params)
+    if CLIENT in inspect.signature(flow).parameters:
+        arguments[CLIENT] = client
+    try:
+        value = _computed(flow(**arguments), client)
+    except Exception as error:
+        return FlowResult(results={}, errors={_name(flow): error})
+    return FlowResult(results={} if value is None else {_name(flow): short(value)})
+
+
+def _computed(value: Any, client: Client) -> Any:
+    from dask.base import is_dask_collection
+    from distributed import Future
+
+    if is_dask_collection(value):
+        value = client.compute(value)
+    return value.result() if isinstance(value, Future) else value
+
+
+def _name(flow: Callable[..., Any]) -> str:
+    return getattr(flow, "__name__", type(flow).__name__)

@@ -1,0 +1,58 @@
+"""The run's log: one line a step on stderr, with durations."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["Steps", "configure"]
+
+log = logging.getLogger(__name__)
+
+
+class Steps:
+    """Times the steps of a run and logs each when it is done. `durations` keeps them, in seconds."""
+
+    def __init__(self) -> None:
+        self.durations: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, done: str) -> Iterator[None]:
+        """Time the body; `done` says what it achieved."""
+        start = time.monotonic()
+        yield
+        self.durations[done] = time.monotonic() - start
+        log.info("%s (%.2f s)", done, self.durations[done])
+
+
+def configure(log_format: str) -> None:
+    """Log to stderr as text or as one JSON object a line; Dask's own log from warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("dask_flow").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return f"{self.formatTime(record, '%H:%M:%S')} {level}{super().format(record)}"
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)

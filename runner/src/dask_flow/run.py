@@ -1,0 +1,131 @@
+"""One run from settings to outcome: load the flow, open the cluster, run the flow there, close the cluster."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dask_flow import declarations, targets
+from dask_flow.clusters import cluster_mode
+from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, Interrupted
+from dask_flow.flows import RESULT_KEY, FlowResult, adapter_for
+from dask_flow.log import Steps
+from dask_flow.report import Outcome, TaskGroup, group_tasks
+from dask_flow.settings import RunSettings, resolve
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from distributed import Client
+
+__all__ = ["run"]
+
+log = logging.getLogger(__name__)
+
+
+def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
+    """Run the flow that `given["target"]` names, with what the user gave over what the flow declares.
+
+    Never raises for what a run may meet: the outcome has the exit code and the reason.
+    """
+    try:
+        with _signals():
+            return _run(given, steps)
+    except (DaskFlowError, Interrupted) as error:
+        log.debug("the run ended with an error", exc_info=True)
+        return Outcome(exit_code=error.exit_code, reason=str(error))
+
+
+def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
+    with steps("flow loaded"):
+        loaded = targets.load(given["target"])
+        settings = resolve(given, declarations.settings_of(loaded.flow))
+        adapter_for(loaded.flow).check(loaded.flow, settings.params)
+    events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
+    with cluster_mode(settings.cluster)(settings, steps, events.put) as client:
+        loaded.pickle_by_value()
+        with steps("flow ran"):
+            result = _supervise(loaded.flow, client, settings, events)
+        stream = [record for record in client.get_task_stream() if not str(record["key"]).startswith(RESULT_KEY)]
+        tasks = group_tasks(stream, _worker_names(client))
+    return _outcome(result, tasks)
+
+
+def _supervise(
+    flow: Any, client: Client, settings: RunSettings, events: queue.SimpleQueue[FlowResult | BaseException]
+) -> FlowResult:
+    """Run the flow in a thread and wait for the first of: its end, the loss of the cluster, the timeout, a signal."""
+
+    def work() -> None:
+        try:
+            events.put(adapter_for(flow).run(flow, client, settings.params))
+        except BaseException as error:
+            events.put(error)
+
+    client.get_task_stream()  # from its first call on, the scheduler keeps a record of each task
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), name="flow", daemon=True).start()
+    try:
+        event = events.get(timeout=settings.timeout)
+    except queue.Empty:
+        raise FlowError(f"the flow did not finish within --timeout {settings.timeout:g} s") from None
+    if isinstance(event, FlowResult):
+        _raise_if_lost(event.errors.values(), client)
+        return event
+    _raise_if_lost([event], client)
+    raise event
+
+
+def _raise_if_lost(errors: Iterable[BaseException], client: Client) -> None:
+    """Tell a lost scheduler from a failure of the user's code: Dask cancels the client's futures then."""
+    from asyncio import CancelledError as AsyncCancelledError
+    from concurrent.futures import CancelledError
+
+    from distributed.comm import CommClosedError
+
+    for error in errors:
+        if client.status != "running" and isinstance(error, CommClosedError | CancelledError | AsyncCancelledError):
+            raise ClusterLostError(f"the connection to the Dask scheduler was lost while the flow ran: {error}") from error
+
+
+def _worker_names(client: Client) -> dict[str, str]:
+    """Return the name of each worker by its address, of those that a temporary cluster had before too."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    names = {address: f"worker {info['name']}" for address, info in workers.items()}
+    return names | getattr(client.cluster, "worker_names", {})
+
+
+def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...]) -> Outcome:
+    if not result.errors:
+        return Outcome(exit_code=0, reason="the flow succeeded", results=result.results, tasks=tasks)
+    for name, error in result.errors.items():
+        log.error("task %s failed:\n%s", name, "".join(traceback.format_exception(error)).rstrip())
+    name, error = next(iter(result.errors.items()))
+    more = f" and {len(result.errors) - 1} more" if len(result.errors) > 1 else ""
+    after = f"; not run because of it: {', '.join(result.skipped)}" if result.skipped else ""
+    reason = f"the flow failed: task {name}{more}: {type(error).__name__}: {error}{after}"
+    return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results, tasks=tasks)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Raise Interrupted for the first SIGTERM or SIGINT; later ones do not disturb the clean-up."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(signum)
+
+    handled = (signal.SIGTERM, signal.SIGINT)
+    before = {each: signal.signal(each, interrupt) for each in handled}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

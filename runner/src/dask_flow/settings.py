@@ -1,0 +1,102 @@
+"""The settings of one run, merged from the command line, the environment, the flow itself and the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dask_flow.errors import InputError
+
+__all__ = ["CLUSTER_MODES", "LOG_FORMATS", "RunSettings", "resolve"]
+
+CLUSTER_MODES = ("auto", "local", "pods", "static")
+LOG_FORMATS = ("text", "json")
+DEFAULT_WORKER_SPEC = Path("/etc/dask-flow/worker_spec.yaml")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """One run's settings; names and meanings are those of the options of `dask-flow run`. Times are in seconds."""
+
+    target: str
+    cluster: str = "auto"
+    address: str | None = None
+    min_workers: int = 1
+    max_workers: int = 2
+    worker_spec: Path | None = None
+    image: str | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    params: Mapping[str, Any] = MappingProxyType({})
+    startup_timeout: float = 300.0
+    timeout: float | None = None
+    log_format: str = "text"
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the cluster scales between the bounds, rather than having a fixed size."""
+        return self.min_workers != self.max_workers
+
+    def with_min_workers(self, count: int) -> RunSettings:
+        """Return these settings with a minimum of `count` workers, and a maximum that is no smaller."""
+        return dataclasses.replace(self, min_workers=count, max_workers=max(count, self.max_workers))
+
+
+def resolve(
+    given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kubernetes: bool | None = None
+) -> RunSettings:
+    """Merge what the user gave over what the flow declares over the defaults, and check the result.
+
+    Both mappings have RunSettings' names; None means not given. Raises InputError that names the option.
+    """
+    merged = {
+        **{name: value for name, value in declared.items() if value is not None},
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    if "max_workers" not in merged and merged.get("min_workers", 1) > RunSettings.max_workers:
+        merged["max_workers"] = merged["min_workers"]
+    if "worker_spec" not in merged and DEFAULT_WORKER_SPEC.exists():
+        merged["worker_spec"] = DEFAULT_WORKER_SPEC
+    settings = RunSettings(**merged)
+    check(settings)
+    if in_kubernetes is None:
+        in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
+    return dataclasses.replace(settings, cluster=cluster_mode(settings, in_kubernetes=in_kubernetes))
+
+
+def check(settings: RunSettings) -> None:
+    """Raise InputError for a value that no run can have."""
+    for name in ("min_workers", "max_workers"):
+        count = getattr(settings, name)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise InputError(f"{option(name)} must be a whole number of at least 1, not {count!r}")
+    if settings.min_workers > settings.max_workers:
+        raise InputError(
+            f"--min-workers {settings.min_workers} is more than --max-workers {settings.max_workers}; "
+            "lower the one or raise the other (equal values give a cluster of a fixed size)"
+        )
+    for name in ("startup_timeout", "timeout"):
+        seconds = getattr(settings, name)
+        if seconds is not None and seconds <= 0:
+            raise InputError(f"{option(name)} must be more than 0 seconds, not {seconds:g}")
+    if settings.cluster == "static" and not settings.address:
+        raise InputError("--cluster static needs --address, such as tcp://dask-scheduler:8786")
+    if settings.address and settings.cluster not in ("auto", "static"):
+        raise InputError(f"--address is for --cluster static, not {settings.cluster}; leave out one of the two")
+
+
+def cluster_mode(settings: RunSettings, *, in_kubernetes: bool) -> str:
+    """Return the mode that `auto` stands for: static if there is an address, pods inside Kubernetes, else local."""
+    if settings.cluster != "auto":
+        return settings.cluster
+    if settings.address:
+        return "static"
+    return "pods" if in_kubernetes else "local"
+
+
+def option(name: str) -> str:
+    """Return a setting's name as a user types it on the command line."""
+    return "--" + name.replace("_", "-")
