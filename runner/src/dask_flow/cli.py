@@ -6,8 +6,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,11 +18,13 @@ from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, RunSettings
 
 __all__ = ["main"]
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-def _option(*names: str, help: str, **kwargs: Any) -> Any:
+
+def _option(*names: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
     """Declare an option that is also the environment variable DASK_FLOW_<OPTION>."""
     variable = "DASK_FLOW_" + names[0].removeprefix("--").split("/")[0].replace("-", "_").upper()
-    return click.option(*names, envvar=variable, show_envvar=True, help=help, **kwargs)
+    return click.option(*names, envvar=variable, show_envvar=True, **kwargs)
 
 
 def _secrets(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -39,7 +42,7 @@ def cli() -> None:
 @cli.command(epilog="Exit codes: 0 success, 1 the flow failed, 2 bad input, 3 the cluster could not start, "
                     "4 the cluster was lost, 130/143 interrupted.")  # fmt: skip
 @click.argument("target")
-@_option("--cluster", type=click.Choice(CLUSTER_MODES), help="Where the flow runs; auto is static with an address, pods "
+@_option("--cluster", type=click.Choice(CLUSTER_MODES), help="Where it runs; auto is static with an address, pods "
          f"inside Kubernetes, else local.  [default: {RunSettings.cluster}]")  # fmt: skip
 @_option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786.")
 @_option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]")

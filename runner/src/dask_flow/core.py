@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast, overload
 
 from dask_flow.errors import InputError
 
@@ -147,7 +147,7 @@ def task(
 
 
 class Flow:
-    """A graph of tasks, built by the functional API (`with Flow(…):`) or the imperative one (`set_upstream`, `bind`, …)."""
+    """A graph of tasks, built by the functional API (`with Flow(…):`) or the imperative one (`set_upstream`, …)."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Flow:
     def __repr__(self) -> str:
         return f'<Flow: name="{self.name}">'
 
-    def __enter__(self) -> Flow:
+    def __enter__(self) -> Self:
         self._token = _open_flow.set(self)
         return self
 

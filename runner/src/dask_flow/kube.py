@@ -8,10 +8,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import urllib3
-from kubernetes import client, config, watch  # type: ignore[import-untyped]
+from kubernetes import client, config, watch
 
 from dask_flow.errors import StartupError
 
@@ -20,7 +21,8 @@ __all__ = ["Kube", "NotFoundError"]
 CONCURRENCY = 8
 WATCH_SECONDS = 300
 FORBIDDEN = re.compile(
-    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)".*in the namespace "(?P<namespace>[^"]+)"'
+    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
+    r'.*in the namespace "(?P<namespace>[^"]+)"'
 )
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -44,16 +46,16 @@ class Kube:
             config.load_incluster_config()
         except config.ConfigException as error:
             raise StartupError(
-                "no access to the Kubernetes API: this process has no service account token; temporary clusters are made "
-                "from inside a pod with automountServiceAccountToken (chart: serviceAccount.automount), or use --cluster local"
+                "no access to the Kubernetes API: this process has no service account token. Make temporary clusters from "
+                "a pod with automountServiceAccountToken, as the chart's; elsewhere, use --cluster local"
             ) from error
-        with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
-            return cls(client.CoreV1Api(), file.read().strip())
+        namespace = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text()
+        return cls(client.CoreV1Api(), namespace.strip())
 
     def own_pod(self) -> dict[str, Any]:
         """Return the pod that this process runs in; its name is the host name unless DASK_FLOW_POD_NAME says it."""
         name = os.environ.get("DASK_FLOW_POD_NAME") or os.environ["HOSTNAME"]
-        return self._json(self._api.read_namespaced_pod, name)
+        return cast("dict[str, Any]", self._json(self._api.read_namespaced_pod, name))
 
     def create_pods(self, pods: Iterable[dict[str, Any]]) -> None:
         """Create pods, some at a time; no thread is left afterwards. After an error no further one is begun."""

@@ -6,10 +6,10 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["Steps", "configure"]
+__all__ = ["Steps", "configure", "listed"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,12 @@ def configure(log_format: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("dask_flow").setLevel(logging.INFO)
     logging.captureWarnings(True)
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return the names separated by commas, the first few if there are many."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class _TextFormatter(logging.Formatter):

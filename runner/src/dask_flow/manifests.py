@@ -90,7 +90,7 @@ class RunIdentity:
 
 @dataclasses.dataclass(frozen=True)
 class WorkerTemplate:
-    """A worker pod before it has a name; `replicas` is the minimum that its spec asks for; `warnings` say what changed."""
+    """A worker pod before it has a name; `replicas` is its spec's minimum of workers; `warnings` say what changed."""
 
     pod: Manifest
     replicas: int | None = None
@@ -102,7 +102,7 @@ DEFAULT_WORKER: Manifest = {
         "containers": [
             {
                 "name": "worker",
-                "args": ["dask", "worker", "--no-nanny", "--no-dashboard"],
+                "args": ["dask", "worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"],
                 "env": [{"name": "HOME", "value": "/tmp"}, {"name": "DASK_TEMPORARY_DIRECTORY", "value": "/tmp"}],  # noqa: S108
                 "securityContext": {"readOnlyRootFilesystem": True},
                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
@@ -156,7 +156,8 @@ def _read(path: Path, variables: Mapping[str, Any]) -> str:
     import jinja2
 
     try:
-        return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(text).render(variables)  # noqa: S701
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 # it is YAML
+        return environment.from_string(text).render(variables)
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: {error.message}") from error
     except jinja2.TemplateError as error:

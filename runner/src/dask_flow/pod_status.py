@@ -55,7 +55,8 @@ def _ending(status: Mapping[str, Any]) -> str:
     for container in _containers(status):
         terminated = container.get("state", {}).get("terminated")
         if terminated and terminated.get("exitCode"):
-            return f"container {container['name']}: {terminated.get('reason', 'Error')}, exit code {terminated['exitCode']}"
+            reason = terminated.get("reason", "Error")
+            return f"container {container['name']}: {reason}, exit code {terminated['exitCode']}"
     reason = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
     return reason or f"phase {status['phase']}"
 

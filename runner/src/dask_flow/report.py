@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dask_flow.log import listed
+
 __all__ = ["Outcome", "TaskGroup", "announce", "group_tasks", "write_termination_message"]
 
 log = logging.getLogger(__name__)
@@ -55,23 +57,18 @@ def group_tasks(stream: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -
 
 
 def _compute_seconds(record: Mapping[str, Any]) -> float:
-    return sum(part["stop"] - part["start"] for part in record["startstops"] if part["action"] == "compute")
+    return float(sum(part["stop"] - part["start"] for part in record["startstops"] if part["action"] == "compute"))
 
 
 def announce(outcome: Outcome, durations: Mapping[str, float]) -> None:
     """Log what ran where, the results, where the time went, and the reason."""
     for group in outcome.tasks:
         count = f"{group.count:,} task{'' if group.count == 1 else 's'}"
-        log.info("%s: %s, %.3f s in all, on %s", group.name, count, group.seconds, _listed(group.workers))
+        log.info("%s: %s, %.3f s in all, on %s", group.name, count, group.seconds, listed(group.workers))
     for name, text in outcome.results.items():
         log.info("result of %s:%s%s", name, "\n" if "\n" in text else " ", text)
     log.info("where the time went: %s", ", ".join(f"{step} {seconds:.2f} s" for step, seconds in durations.items()))
     log.log(logging.ERROR if outcome.exit_code else logging.INFO, "%s", outcome.reason)
-
-
-def _listed(workers: tuple[str, ...], most: int = 4) -> str:
-    more = f" and {len(workers) - most} more" if len(workers) > most else ""
-    return ", ".join(workers[:most]) + more
 
 
 def write_termination_message(reason: str) -> None:

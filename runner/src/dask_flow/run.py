@@ -91,7 +91,9 @@ def _raise_if_lost(errors: Iterable[BaseException], client: Client) -> None:
 
     for error in errors:
         if client.status != "running" and isinstance(error, CommClosedError | CancelledError | AsyncCancelledError):
-            raise ClusterLostError(f"the connection to the Dask scheduler was lost while the flow ran: {error}") from error
+            raise ClusterLostError(
+                f"the connection to the Dask scheduler was lost while the flow ran: {error}"
+            ) from error
 
 
 def _worker_names(client: Client) -> dict[str, str]:
@@ -117,7 +119,7 @@ def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...]) -> Outcome:
 def _signals() -> Iterator[None]:
     """Raise Interrupted for the first SIGTERM or SIGINT; later ones do not disturb the clean-up."""
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
         for each in handled:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signum)

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from dask_flow.errors import InputError
@@ -30,7 +29,7 @@ class RunSettings:
     worker_spec: Path | None = None
     image: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
-    params: Mapping[str, Any] = MappingProxyType({})
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     startup_timeout: float = 300.0
     timeout: float | None = None
     log_format: str = "text"
@@ -45,9 +44,7 @@ class RunSettings:
         return dataclasses.replace(self, min_workers=count, max_workers=max(count, self.max_workers))
 
 
-def resolve(
-    given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kubernetes: bool | None = None
-) -> RunSettings:
+def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kubernetes: bool | None = None) -> RunSettings:
     """Merge what the user gave over what the flow declares over the defaults, and check the result.
 
     Both mappings have RunSettings' names; None means not given. Raises InputError that names the option.

@@ -29,7 +29,7 @@ class Loaded:
 
     def pickle_by_value(self) -> None:
         """Have cloudpickle send the code of the flow's own modules along, instead of their names."""
-        import cloudpickle  # type: ignore[import-untyped]
+        import cloudpickle
 
         for module in self.modules:
             cloudpickle.register_pickle_by_value(module)
@@ -56,9 +56,7 @@ def load(target: str) -> Loaded:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path()
-        raise InputError(
-            f"no such file: {path}{_suggest(path.name, [], [each.name for each in folder.glob('*.py')])}"
-        )
+        raise InputError(f"no such file: {path}{_suggest(path.name, [], [each.name for each in folder.glob('*.py')])}")
     path = path.absolute()
     name = path.stem if path.stem not in sys.modules and path.stem.isidentifier() else f"flow_file_{abs(hash(path))}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -119,7 +117,7 @@ def _place(error: Exception, source: str) -> str:
 def _only_flow(module: ModuleType, source: str) -> Any:
     """Return the only Flow of the module; if it has none, its function `main`, or its only function."""
     candidates = _candidates(module)
-    if len(candidates) > 1 and "main" in candidates and not isinstance(getattr(module, "main"), Flow):
+    if len(candidates) > 1 and "main" in candidates and not isinstance(module.main, Flow):
         candidates = ["main"]
     if len(candidates) > 1:
         listed = ", ".join(f"{source}:{name}" for name in candidates)

@@ -59,7 +59,9 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
         with steps("first worker joined"):
             pods.follow(spec_cluster.pod_ended)
             _wait_for_worker(spec_cluster, pods, settings)
-        log.info("dashboard: kubectl port-forward -n %s pod/%s %s", identity.namespace, identity.pod_name, DASHBOARD_PORT)
+        log.info(
+            "dashboard: kubectl port-forward -n %s pod/%s %s", identity.namespace, identity.pod_name, DASHBOARD_PORT
+        )
         scheduler.on_death(lambda code: on_lost(_scheduler_lost(code)))
         if settings.adaptive:
             spec_cluster.scale_between(settings.min_workers, settings.max_workers)

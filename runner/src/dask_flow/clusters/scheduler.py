@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import signal
 import threading
 from multiprocessing.connection import Connection
@@ -32,8 +31,7 @@ class SchedulerProcess(ProcessInterface):  # type: ignore[misc]
 
     def __init__(self, host: str, port: int, dashboard_port: int) -> None:
         super().__init__()
-        threads = len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else threading.active_count()
-        context: Any = multiprocessing.get_context("fork" if threads == 1 else "spawn")
+        context: Any = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
         self._control, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(theirs, self._control, host, port, dashboard_port), name="dask-scheduler", daemon=True
@@ -108,7 +106,7 @@ async def _scheduler(control: Connection, host: str, port: int, dashboard_port: 
 
 
 class _LazyDashboard:
-    """Stands in for Dask's dashboard until somebody asks for a page: it takes a second and 80 MB that most runs never need."""
+    """Stands in for Dask's dashboard until somebody asks for a page: most runs never need its second and 80 MB."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler

@@ -21,6 +21,8 @@ __all__ = ["PodsCluster"]
 log = logging.getLogger(__name__)
 
 FAILURES_ALLOWED = 5
+# A worker pod is there within seconds, so one more is worth its start for each second of work that is queued.
+ADAPTIVE = {"interval": "500ms", "target_duration": "1s", "wait_count": 6}
 
 
 class WorkerPod(ProcessInterface):  # type: ignore[misc]
@@ -48,8 +50,8 @@ class WorkerPod(ProcessInterface):  # type: ignore[misc]
 class PodsCluster(SpecCluster):  # type: ignore[misc]
     """A Dask cluster of worker pods.
 
-    `first_worker` is done when a worker has joined, or has the reason why none can. `worker_names` gives each worker that ever
-    joined its pod's name by its address. `on_lost` is called when pods keep ending and no worker joins any more.
+    `first_worker` is done when a worker joined, or has the reason why none can. `worker_names` gives the pod's name by
+    the address of each worker that ever joined. `on_lost` is called when pods keep ending and no worker joins any more.
     """
 
     def __init__(
@@ -73,10 +75,10 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
     def scale_between(self, minimum: int, maximum: int) -> None:
         """Let Dask choose the number of workers between the bounds, from now on."""
         self._fixed_size = None
-        self.adapt(minimum=minimum, maximum=maximum)
+        self.adapt(minimum=minimum, maximum=maximum, **ADAPTIVE)
 
     def pod_ended(self, name: str, found: Problem) -> None:
-        """Replace a pod that ended, from any thread; before the first worker, its reason is why the cluster cannot start."""
+        """Replace a pod that ended, from any thread; before the first worker, it is why no cluster can start."""
         if not self.first_worker.done():
             self.first_worker.set_exception(DaskFlowError(found.text))
         else:

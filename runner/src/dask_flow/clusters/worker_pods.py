@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from dask_flow.errors import DaskFlowError
 from dask_flow.kube import Kube
+from dask_flow.log import listed
 from dask_flow.manifests import Manifest, RunIdentity
 from dask_flow.pod_status import Problem, has_ended, problem
 
@@ -42,6 +43,7 @@ class WorkerPods:
         new = [name for name in names if name not in self._requested]
         self._requested.update(new)
         if new and not self.closing:
+            log.info("worker pod%s requested: %s", "s" if len(new) > 1 else "", listed(new))
             self._kube.create_pods([self._make_pod(name) for name in new])
 
     def delete(self, name: str) -> None:

@@ -99,7 +99,9 @@ def _result(flow: Flow, futures: Mapping[Task, Future], client: Client) -> FlowR
     caused = {each for each in failed if not failed.intersection(flow.upstream_tasks(each))}
     terminal = [each for each in flow.terminal_tasks() if each in futures and each not in failed]
     keys = [f"{RESULT_KEY}-{uuid.uuid4().hex}" for _ in terminal]
-    texts = client.gather([client.submit(short, futures[each], key=key) for each, key in zip(terminal, keys, strict=True)])
+    texts = client.gather(
+        [client.submit(short, futures[each], key=key) for each, key in zip(terminal, keys, strict=True)]
+    )
     return FlowResult(
         results={each.name: text for each, text in zip(terminal, texts, strict=True) if text != "None"},
         errors={each.name: _error(futures[each]) for each in flow.tasks if each in caused},
@@ -108,7 +110,8 @@ def _result(flow: Flow, futures: Mapping[Task, Future], client: Client) -> FlowR
 
 
 def _error(future: Future) -> BaseException:
-    error = future.exception()
+    error: BaseException | None = future.exception()
     if error is None:
-        return RuntimeError(f"the task ended as {future.status}")
-    return error.with_traceback(future.traceback())
+        error = RuntimeError(f"the task ended as {future.status}")
+    error.__traceback__ = future.traceback()
+    return error

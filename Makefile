@@ -1,0 +1,78 @@
+# Everything a developer types. `make demo` needs only Python; `make test` does all of its own set-up.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+IMAGE := localhost/dask-flow:dev
+FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
+IN_VENV := $(VENV)/bin/python -m
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo ## Run examples/flights.py on a local cluster
+	$(VENV)/bin/dask-flow run examples/flights.py
+
+test: lint types unit chart e2e ## Run all checks and tests, on a real Kubernetes node
+
+test-fast: lint types unit chart ## Run what needs no Kubernetes
+
+lint: $(VENV)/dev ## Check the style of Python, YAML and shell
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/yamllint --strict .
+	$(VENV)/bin/shellcheck -x tests/node/{build,common.sh,down,image,load,up} tests/tools/install runner/entrypoint.sh .ci/run
+
+types: $(VENV)/dev ## Check the types
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/dev ## Run the unit tests
+	$(IN_VENV) pytest tests/unit
+
+chart: $(VENV)/dev ## Run the chart's tests
+	PATH=$$(tests/tools/install):$$PATH $(IN_VENV) pytest tests/chart
+
+e2e: $(VENV)/dev ## Run the tests on a Kubernetes node
+	PATH=$$(tests/tools/install):$$PATH $(IN_VENV) pytest tests/e2e
+
+image: ## Build the runner's image, localhost/dask-flow:dev
+	tests/node/image $(IMAGE) .
+
+image-flights: image ## Build the image of examples/flights.py
+	BASE_IMAGE=$(IMAGE) tests/node/image $(FLIGHTS_IMAGE) -f examples/Dockerfile .
+
+node-up: ## Start a Kubernetes node on this machine (Debian, root) and print its kubeconfig
+	@tests/node/up
+
+node-load: node-up image-flights ## Build the images and put them on the node
+	@tests/node/load $(IMAGE) $(FLIGHTS_IMAGE)
+
+node-down: ## Stop the node
+	@tests/node/down
+
+lock: $(VENV)/dev ## Renew the lock files
+	$(VENV)/bin/uv pip compile --quiet --upgrade runner/pyproject.toml --extra image --universal --python-version 3.13 \
+	  --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file runner/requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --upgrade requirements-dev.in --universal --python-version 3.11 \
+	  --no-annotate --custom-compile-command "make lock" --output-file requirements-dev.lock
+
+docs: ## Renew what is generated: the chart's README
+	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level warning
+
+clean: ## Delete the virtual environment and caches of this folder
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+# The demo's packages are the developer's, in the same versions, but fewer.
+$(VENV)/demo: requirements-dev.lock runner/pyproject.toml examples/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	grep -v '^-e' requirements-dev.lock >$(VENV)/constraints.txt
+	$(IN_VENV) pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e 'runner[dashboard]' -r examples/requirements.txt
+	touch $@
+
+$(VENV)/dev: $(VENV)/demo requirements-dev.lock
+	$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	touch $@
+
+.PHONY: help demo test test-fast lint types unit chart e2e image image-flights node-up node-load node-down lock docs clean
