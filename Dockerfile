@@ -18,7 +18,8 @@ RUN command -v tini >/dev/null \
  || { apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*; }
 COPY --from=build /opt/dask-flow /opt/dask-flow
 COPY --chmod=0755 runner/entrypoint.sh /usr/local/bin/dask-flow-entrypoint
-ENV PATH=/opt/dask-flow/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# LOGNAME: the user id has no entry in /etc/passwd, on OpenShift it is any at all, and some libraries ask for a name.
+ENV PATH=/opt/dask-flow/bin:$PATH HOME=/tmp LOGNAME=dask-flow PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp
 USER 1000:1000
 ENTRYPOINT ["tini", "-g", "--", "dask-flow-entrypoint"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -111,5 +112,14 @@ def _exit(code: int) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    cli(prog_name="dask-flow")
+    """Run the command line. A usage error is a run's reason too, so it becomes the termination message."""
+    try:
+        sys.exit(cli.main(prog_name="dask-flow", standalone_mode=False))
+    except click.ClickException as error:
+        from dask_flow.report import write_termination_message
+
+        error.show()
+        write_termination_message(error.format_message())
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(128 + signal.SIGINT)

@@ -139,6 +139,8 @@ def parse_worker_spec(text: str, path: Path) -> WorkerTemplate:
     container = dask_container(pod)
     for key in ("command", "args"):
         if key in container:
+            if not isinstance(container[key], list) or not all(isinstance(word, str) for word in container[key]):
+                raise InputError(f"{path}: {key} must be a list of texts, not {container[key]!r}; quote numbers")
             container[key], changes = modern(container[key])
             warnings += [f"{path}: {change}" for change in changes]
     return WorkerTemplate(pod, replicas, tuple(warnings))

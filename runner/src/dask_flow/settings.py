@@ -53,23 +53,28 @@ def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kuberne
         **{name: value for name, value in declared.items() if value is not None},
         **{name: value for name, value in given.items() if value is not None},
     }
-    if "max_workers" not in merged and merged.get("min_workers", 1) > RunSettings.max_workers:
-        merged["max_workers"] = merged["min_workers"]
     if "worker_spec" not in merged and DEFAULT_WORKER_SPEC.exists():
         merged["worker_spec"] = DEFAULT_WORKER_SPEC
     settings = RunSettings(**merged)
+    check_counts(settings)
+    if "max_workers" not in merged:
+        settings = settings.with_min_workers(settings.min_workers)
     check(settings)
     if in_kubernetes is None:
         in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
     return dataclasses.replace(settings, cluster=cluster_mode(settings, in_kubernetes=in_kubernetes))
 
 
-def check(settings: RunSettings) -> None:
-    """Raise InputError for a value that no run can have."""
+def check_counts(settings: RunSettings) -> None:
+    """Raise InputError for numbers of workers that are none."""
     for name in ("min_workers", "max_workers"):
         count = getattr(settings, name)
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise InputError(f"{option(name)} must be a whole number of at least 1, not {count!r}")
+
+
+def check(settings: RunSettings) -> None:
+    """Raise InputError for values that no run can have."""
     if settings.min_workers > settings.max_workers:
         raise InputError(
             f"--min-workers {settings.min_workers} is more than --max-workers {settings.max_workers}; "

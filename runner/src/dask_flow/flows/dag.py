@@ -102,11 +102,22 @@ def _result(flow: Flow, futures: Mapping[Task, Future], client: Client) -> FlowR
     texts = client.gather(
         [client.submit(short, futures[each], key=key) for each, key in zip(terminal, keys, strict=True)]
     )
+    labels = _labels(flow)
     return FlowResult(
-        results={each.name: text for each, text in zip(terminal, texts, strict=True) if text != "None"},
-        errors={each.name: _error(futures[each]) for each in flow.tasks if each in caused},
-        skipped=tuple(each.name for each in flow.tasks if each in failed - caused),
+        results={labels[each]: text for each, text in zip(terminal, texts, strict=True) if text != "None"},
+        errors={labels[each]: _error(futures[each]) for each in flow.tasks if each in caused},
+        skipped=tuple(labels[each] for each in flow.tasks if each in failed - caused),
     )
+
+
+def _labels(flow: Flow) -> dict[Task, str]:
+    """Name the tasks apart: by name, and among several of one name by their number too, from 0."""
+    named = {name: flow.get_tasks(name) for name in {each.name for each in flow.tasks}}
+    return {
+        each: name if len(tasks) == 1 else f"{name}[{number}]"
+        for name, tasks in named.items()
+        for number, each in enumerate(tasks)
+    }
 
 
 def _error(future: Future) -> BaseException:

@@ -1,0 +1,269 @@
+"""Job created → first task done → all gone: this chart's Job, KubeCluster inside a Job, and DaskJob; two workers each.
+
+Needs helm, KUBECONFIG, and a cluster that has the image. Installs the Dask operator from the dask-kubernetes wheel for
+the time of the benchmark. The peers get the commands without which they do not start with today's distributed.
+All gone: the last pod but the Job's own is deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config, utils, watch
+from table import show
+
+NAMESPACE = "dask-flow-bench"
+CRDS = [f"dask{kind}.kubernetes.dask.org" for kind in ("clusters", "workergroups", "jobs", "autoscalers")]
+DASK_JOBS = ("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
+ROOT = Path(__file__).parents[1]
+WORKERS = 2
+TIMEOUT_SECONDS = 120
+
+# The time at which the first task was done, by the clock of the node that all run on, and the runner's memory.
+FLOW = """
+import glob, time
+
+def mebibytes():
+    kilobytes = 0
+    for path in glob.glob("/proc/[0-9]*/smaps_rollup"):
+        with open(path) as file:
+            kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    return kilobytes / 1024
+
+def main(client):
+    done = client.submit(time.time).result()
+    client.wait_for_workers(2)
+    return f"first-task {done} memory {mebibytes()}"
+"""
+CLIENT = """
+import os, time
+from distributed import Client
+with Client(os.environ["DASK_SCHEDULER_ADDRESS"]) as client:
+    print("first-task", client.submit(time.time).result(), flush=True)
+"""
+KUBECLUSTER = """
+import os, time
+from dask_kubernetes.operator import KubeCluster, make_cluster_spec
+spec = make_cluster_spec(NAME, image=IMAGE, n_workers=WORKERS, worker_command="dask worker")
+spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
+from distributed import Client
+with KubeCluster(custom_cluster_spec=spec, namespace=NAMESPACE, quiet=True) as cluster, Client(cluster) as client:
+    print("first-task", client.submit(time.time).result(), flush=True)
+"""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=5, help="how often each is started")
+    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of all pods, the operator's too")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = arguments.parse_args()
+    config.load_kube_config()
+    with installed(options.image):
+        samples = measure(contenders(options.image), options.runs)
+    medians = {key: statistics.median(values) for key, values in samples.items()}
+    ours = medians["dask-flow", "first task (s)"]
+    ratios = {f"first_task/{peer}": ours / medians[peer, "first task (s)"] for peer in ("KubeCluster", "DaskJob")}
+    show(samples, ratios, options.json)
+
+
+def contenders(image: str) -> dict[str, Callable[[str], None]]:
+    """Return how each is started: a function of the run's name."""
+    batch, custom = client.BatchV1Api(), client.CustomObjectsApi()
+
+    def dask_flow(name: str) -> None:
+        batch.create_namespaced_job(NAMESPACE, from_template(name, template))
+
+    def kube_cluster(name: str) -> None:
+        script = f"NAME, IMAGE, WORKERS, NAMESPACE = {name!r}, {image!r}, {WORKERS}, {NAMESPACE!r}" + KUBECLUSTER
+        spec = pod_spec(image, ["python", "-c", script]) | {"serviceAccountName": "operator"}
+        job = {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": {"spec": spec}}}
+        batch.create_namespaced_job(NAMESPACE, job)
+
+    def dask_job(name: str) -> None:
+        custom.create_namespaced_custom_object(
+            "kubernetes.dask.org", "v1", NAMESPACE, "daskjobs", dask_job_of(name, image)
+        )
+
+    template = batch.read_namespaced_cron_job("bench-dask-flow", NAMESPACE).spec.job_template
+    return {"dask-flow": dask_flow, "KubeCluster": kube_cluster, "DaskJob": dask_job}
+
+
+def from_template(name: str, template: Any) -> client.V1Job:
+    return client.V1Job(metadata=client.V1ObjectMeta(name=name, labels=template.metadata.labels), spec=template.spec)
+
+
+def pod_spec(image: str, args: list[str]) -> dict[str, Any]:
+    container = {"name": "runner", "image": image, "imagePullPolicy": "IfNotPresent", "args": args}
+    return {"restartPolicy": "Never", "containers": [container]}
+
+
+def dask_job_of(name: str, image: str) -> dict[str, Any]:
+    from dask_kubernetes.operator import make_cluster_spec
+
+    cluster: dict[str, Any] = make_cluster_spec(name, image=image, n_workers=WORKERS, worker_command="dask worker")
+    cluster["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]  # noqa: S104
+    job = {"spec": pod_spec(image, ["python", "-c", CLIENT])}
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskJob",
+        "metadata": {"name": name},
+        "spec": {"job": job, "cluster": {"spec": cluster["spec"]}},
+    }
+
+
+def measure(start: dict[str, Callable[[str], None]], runs: int) -> dict[tuple[str, str], list[float]]:
+    """Start each in turn, `runs` times after one that does not count."""
+    samples: dict[tuple[str, str], list[float]] = {}
+    for run in range(runs + 1):
+        for what, begin in start.items():
+            name = f"{what.lower()}-{run}"
+            figures = one_run(name, begin)
+            print(f"# {name}: {figures}", flush=True)
+            for metric, value in figures.items() if run else ():
+                samples.setdefault((what, metric), []).append(value)
+    return samples
+
+
+def one_run(name: str, begin: Callable[[str], None]) -> dict[str, float]:
+    version = client.CoreV1Api().list_namespaced_pod(NAMESPACE).metadata.resource_version
+    started = time.time()
+    begin(name)
+    runner, gone = follow(name, version)
+    log = client.CoreV1Api().read_namespaced_pod_log(runner, NAMESPACE)
+    found = re.search(r"first-task (?P<done>[\d.]+)(?: memory (?P<memory>[\d.]+))?", log)
+    if not found:
+        raise SystemExit(f"{name} did not report its first task:\n{log}")
+    done = float(found["done"])
+    figures = {"first task (s)": done - started, "first task → all gone (s)": gone - done}
+    if found["memory"]:
+        figures["runner's memory (MiB)"] = float(found["memory"])
+    delete(name)
+    return figures
+
+
+def follow(name: str, version: str) -> tuple[str, float]:
+    """Wait until the run's own pod has ended and every other is deleted; return its name and the last deletion."""
+    runner, ended, others, gone = "", False, set(), 0.0
+    for event in watch.Watch().stream(
+        client.CoreV1Api().list_namespaced_pod, NAMESPACE, resource_version=version, timeout_seconds=TIMEOUT_SECONDS
+    ):
+        pod = event["object"]
+        if not pod.metadata.name.startswith(name):
+            continue
+        if any(container.name == "runner" for container in pod.spec.containers):
+            runner, ended = pod.metadata.name, pod.status.phase in ("Succeeded", "Failed")
+        elif event["type"] == "DELETED":
+            others.discard(pod.metadata.name)
+            gone = time.time()
+        else:
+            others.add(pod.metadata.name)
+        if ended and not others:
+            return runner, gone
+    raise SystemExit(
+        f"{name} was not over within {TIMEOUT_SECONDS} s; there are still {', '.join(others) or 'no pods'}"
+    )
+
+
+def delete(name: str) -> None:
+    jobs = client.CustomObjectsApi().list_namespaced_custom_object("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
+    if any(job["metadata"]["name"] == name for job in jobs["items"]):
+        client.CustomObjectsApi().delete_namespaced_custom_object(
+            "kubernetes.dask.org", "v1", NAMESPACE, "daskjobs", name
+        )
+        return
+    client.BatchV1Api().delete_namespaced_job(name, NAMESPACE, propagation_policy="Background")
+
+
+@contextmanager
+def installed(image: str) -> Iterator[None]:
+    """Install the chart's release and the operator in a namespace of their own, and remove all afterwards."""
+    kubectl("create", "namespace", NAMESPACE)
+    try:
+        install_chart(image)
+        install_operator(image)
+        yield
+    finally:
+        remove()
+
+
+def remove() -> None:
+    """Delete all that was installed, as far as it was."""
+    for name in CRDS:
+        for item in kubectl("get", name, "-n", NAMESPACE, "-o", "name", check=False).split():
+            # Its controller, who would let it go, may be gone already.
+            kubectl(
+                "patch", item, "-n", NAMESPACE, "--type=merge", "-p", '{"metadata": {"finalizers": null}}', check=False
+            )
+    kubectl("delete", "clusterrolebinding", NAMESPACE, "--ignore-not-found")
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    kubectl("delete", "--ignore-not-found", "-f", str(crds()))
+    kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=60s")
+
+
+def install_chart(image: str) -> None:
+    repository, tag = image.rsplit(":", 1)
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "cluster": {"minWorkers": WORKERS, "maxWorkers": WORKERS},
+        "flow": {"files": {"flow.py": FLOW}},
+    }
+    chart = str(ROOT / "charts/dask-flow")
+    run("helm", "install", "bench", chart, "-n", NAMESPACE, "-f", "-", stdin=json.dumps(values))
+
+
+def crds() -> Path:
+    return Path(str(files("dask_kubernetes"))) / "operator/deployment/helm/dask-kubernetes-operator/crds"
+
+
+def install_operator(image: str) -> None:
+    kubectl("apply", "-f", str(crds()))
+    for name in CRDS:
+        kubectl("wait", "--for=condition=Established", f"crd/{name}")
+    kubectl("create", "serviceaccount", "operator", "-n", NAMESPACE)
+    account = f"--serviceaccount={NAMESPACE}:operator"
+    kubectl("create", "clusterrolebinding", NAMESPACE, "--clusterrole=cluster-admin", account)
+    kopf = [
+        "kopf",
+        "run",
+        "--all-namespaces",
+        "--liveness=http://0.0.0.0:8080/healthz",
+        "-m",
+        "dask_kubernetes.operator.controller",
+    ]
+    spec = pod_spec(image, kopf) | {"serviceAccountName": "operator", "restartPolicy": "Always"}
+    spec["containers"][0]["readinessProbe"] = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}
+    labels = {"app": "operator"}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "operator", "namespace": NAMESPACE},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}},
+    }
+    utils.create_from_dict(client.ApiClient(), deployment)
+    kubectl("rollout", "status", "deployment/operator", "-n", NAMESPACE, "--timeout=120s")
+
+
+def kubectl(*arguments: str, check: bool = True) -> str:
+    return run("kubectl", *arguments, check=check)
+
+
+def run(*command: str, stdin: str = "", check: bool = True) -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise SystemExit(f"{' '.join(command[:4])} … failed:\n{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

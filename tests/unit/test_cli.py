@@ -1,0 +1,255 @@
+"""The command as a user types it, in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SEED = (
+    "from dask_flow import task, Flow\n"
+    "from dask_flow.environments import DaskKubernetesEnvironment\n"
+    "from dask_flow.storage import Docker\n"
+    "@task\ndef get_value(): return 'Example!'\n"
+    "@task\ndef output_value(value): print(value)\n"
+)
+
+
+def command(*args):
+    return [sys.executable, "-m", "dask_flow", *map(str, args)]
+
+
+def dask_flow(*args, cwd=None, **env):
+    variables = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__DASHBOARD_ADDRESS": ":0", **env}
+    return subprocess.run(
+        command(*args), capture_output=True, text=True, env=variables, cwd=cwd, check=False, timeout=120
+    )
+
+
+def write(folder, text, name="flow_file.py"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def assert_one_sentence(done, code):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if "error: " in line or line.startswith("Error: ")]
+    assert len(errors) == 1, done.stderr
+
+
+def test_hello_runs_on_the_local_cluster():
+    done = dask_flow("run", EXAMPLES / "hello.py")
+
+    assert done.returncode == 0, done.stderr
+    assert "Example!" in done.stdout
+    assert "output_value: 1 task" in done.stderr
+    assert "the flow succeeded" in done.stderr
+
+
+def test_seeds_flow_with_a_worker_spec_beside_it_runs(tmp_path):
+    write(tmp_path, (Path(__file__).parent / "worker_spec.yaml").read_text(), "worker_spec.yaml")
+    path = write(
+        tmp_path,
+        SEED + "flow = Flow('Custom Worker Spec Dask Kubernetes Example',\n"
+        "    environment=DaskKubernetesEnvironment(worker_spec_file='worker_spec.yaml'),\n"
+        "    storage=Docker(registry_url='gcr.io/dev/', image_name='dask-k8s-flow', image_tag='0.1.0'))\n"
+        "output_value.set_upstream(get_value, flow=flow)\n"
+        "output_value.bind(value=get_value, flow=flow)\n",
+    )
+
+    done = dask_flow("run", path, cwd="/")
+
+    assert done.returncode == 0, done.stderr
+    assert "Example!" in done.stdout
+    assert "the local cluster has no pods: " in done.stderr
+
+
+def test_seeds_own_examples_run_with_the_import_root_changed(tmp_path):
+    seed = Path(__file__).parents[3] / "shared/seeds/dask-kubernetes-environment.txt"
+    if not seed.exists():
+        pytest.skip("the seeds' documents are not there")
+    text = seed.read_text()
+    starts = [at for at in range(len(text)) if text.startswith("from prefect import task, Flow", at)]
+    ends = [text.index("\n# Dask Kubernetes Environment w/ Custom", starts[0]), len(text)]
+    spec = text[text.index("kind: Pod\n") : starts[1]]
+    write(tmp_path, spec, "worker_spec.yaml")
+    for start, end in zip(starts, ends, strict=True):
+        path = write(tmp_path, text[start:end].replace("from prefect", "from dask_flow"))
+        done = dask_flow("run", path, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Example!" in done.stdout
+
+
+def test_code_beside_the_file_reaches_the_workers(tmp_path):
+    write(tmp_path, "def double(x): return 2 * x\n", "helpers_of_mine.py")
+    path = write(tmp_path, "from helpers_of_mine import double\ndef main(client, n): return client.submit(double, n)\n")
+
+    done = dask_flow("run", path, "--param", "n=21", cwd="/")
+
+    assert "result of main: 42" in done.stderr
+
+
+def test_parameters_come_from_the_command_line_over_the_environment(tmp_path):
+    path = write(tmp_path, "def main(a, b, c='x'): return [a, b, c]\n")
+
+    done = dask_flow("run", path, "--param", "b=[1, two]", DASK_FLOW_PARAMS="{a: 1.5, b: 0}")
+
+    assert "result of main: [1.5, [1, 'two'], 'x']" in done.stderr
+
+
+def test_flows_declared_bounds_are_honoured_and_the_environment_wins(tmp_path):
+    count = "def main(client): return len(client.scheduler_info(n_workers=-1)['workers'])\n"
+    path = write(
+        tmp_path,
+        SEED + "@task\ndef workers():\n    from distributed import get_client\n"
+        "    return len(get_client().scheduler_info(n_workers=-1)['workers'])\n"
+        "flow = Flow('bounds', tasks=[workers], environment=DaskKubernetesEnvironment(min_workers=2, max_workers=2))\n"
+        + count,
+    )
+
+    assert "result of workers: 2" in dask_flow("run", f"{path}:flow").stderr
+    assert (
+        "result of workers: 1"
+        in dask_flow("run", f"{path}:flow", DASK_FLOW_MIN_WORKERS="1", DASK_FLOW_MAX_WORKERS="1").stderr
+    )
+
+
+def test_failing_flow_exits_1_with_the_users_traceback_and_the_reason(tmp_path):
+    log = write(tmp_path, "", "termination-log")
+    path = write(
+        tmp_path,
+        SEED + "@task\ndef broken(value): raise ValueError('on purpose')\n"
+        "with Flow('fails') as flow:\n    output_value(broken(get_value()))\n",
+    )
+
+    done = dask_flow("run", path, DASK_FLOW_TERMINATION_LOG=str(log))
+
+    assert done.returncode == 1
+    assert "flow_file.py" in done.stderr
+    reason = "the flow failed: task broken: ValueError: on purpose; not run because of it: output_value"
+    assert reason in done.stderr
+    assert log.read_text() == reason
+
+
+def test_flow_that_takes_too_long_exits_1(tmp_path):
+    path = write(tmp_path, "import time\ndef main(): time.sleep(600)\n")
+
+    done = dask_flow("run", path, "--timeout", "0.5")
+
+    assert done.returncode == 1
+    assert "the flow did not finish within --timeout 0.5 s" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_ends_the_run_with_its_code_and_leaves_no_process(tmp_path, number, code):
+    started = tmp_path / "started"
+    path = write(tmp_path, f"import time\ndef main():\n    open({str(started)!r}, 'w').close()\n    time.sleep(600)\n")
+    process = subprocess.Popen(command("run", path), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not started.exists() and process.poll() is None:
+        time.sleep(0.05)
+
+    process.send_signal(number)
+    _, log = process.communicate(timeout=60)
+
+    assert process.returncode == code, log
+    assert f"interrupted by {number.name}" in log
+    wait_until_gone(process.pid)
+
+
+def wait_until_gone(group, seconds=20):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    left = subprocess.run(["ps", "-o", "pid,args", "-g", str(group)], capture_output=True, text=True, check=False)
+    pytest.fail(f"still there: {left.stdout}")
+
+
+def test_json_log_is_one_object_a_line(tmp_path):
+    done = dask_flow("run", write(tmp_path, "def main(): return 'x'\n"), "--log-format", "json")
+
+    entries = [json.loads(line) for line in done.stderr.splitlines()]
+    assert entries[-1]["message"] == "the flow succeeded"
+    assert {"time", "level", "message"} <= entries[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["missing.py"], "no such file: missing.py"),
+        (["flow_file.py:other"], "flow_file.py has no 'other'"),
+        (["flow_file.py", "--param", "m=1"], "has no parameter 'm'"),
+        (["flow_file.py"], "needs a value for n; give --param n=VALUE"),
+        (["flow_file.py", "--param", "n"], "--param 'n' is not NAME=VALUE"),
+        (["flow_file.py", "--param", "n=[1"], "--param n is not YAML"),
+        (
+            ["flow_file.py", "--param", "n=1", "--min-workers", "3", "--max-workers", "2"],
+            "is more than --max-workers 2",
+        ),
+        (
+            ["flow_file.py", "--param", "n=1", "--min-workers", "0"],
+            "--min-workers must be a whole number of at least 1",
+        ),
+        (
+            ["flow_file.py", "--param", "n=1", "--max-workers", "-3"],
+            "--max-workers must be a whole number of at least 1",
+        ),
+        (["flow_file.py", "--min-workers", "many"], "'many' is not a valid integer"),
+        (["flow_file.py", "--cluster", "moon"], "'moon' is not one of"),
+        ([], "Missing argument 'TARGET'"),
+    ],
+)
+def test_bad_input_exits_2_with_one_message(tmp_path, args, text):
+    write(tmp_path, "def main(n): return n\n")
+    log = write(tmp_path, "", "termination-log")
+
+    done = dask_flow("run", *args, cwd=tmp_path, DASK_FLOW_TERMINATION_LOG=str(log))
+
+    assert_one_sentence(done, 2)
+    assert text in done.stderr
+    assert text in log.read_text()
+
+
+def test_several_candidates_are_listed(tmp_path):
+    write(tmp_path, "def a(): ...\ndef b(): ...\n")
+
+    done = dask_flow("run", "flow_file.py", cwd=tmp_path)
+
+    assert_one_sentence(done, 2)
+    assert "flow_file.py:a, flow_file.py:b" in done.stderr
+
+
+def test_pods_outside_kubernetes_exits_3_and_says_what_to_do(tmp_path):
+    done = dask_flow("run", write(tmp_path, "def main(): ...\n"), "--cluster", "pods")
+
+    assert_one_sentence(done, 3)
+    assert "no service account token" in done.stderr
+
+
+def test_static_address_without_a_scheduler_exits_3(tmp_path):
+    path = write(tmp_path, "def main(): ...\n")
+
+    done = dask_flow("run", path, "--address", "tcp://127.0.0.1:9", "--startup-timeout", "1")
+
+    assert_one_sentence(done, 3)
+    assert "no Dask scheduler at tcp://127.0.0.1:9" in done.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, dask_flow.cli; "
+        "print([m for m in ('dask', 'distributed', 'kubernetes', 'yaml', 'jinja2') if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,156 @@
+import time
+
+import pytest
+from dask_flow import Flow, Parameter, task
+from dask_flow.errors import InputError
+from dask_flow.flows import dag, function, short
+from distributed import Client, LocalCluster
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@task
+def add(x, y=0):
+    return x + y
+
+
+@task
+def fail():
+    raise ValueError("no")
+
+
+def test_flow_results_of_terminal_tasks_are_short_texts(client):
+    with Flow("sum") as flow:
+        n = Parameter("n", default=2)
+        total = add(add(n, 1), add(1, n))
+
+    result = dag.run(flow, client, {"n": 5})
+
+    assert result.results == {total.name: "12"}
+    assert not result.errors
+
+
+def test_flow_resolves_tasks_and_parameters_inside_collections(client):
+    @task
+    def merge(parts, extra):
+        return sorted(parts["numbers"] + [extra[0]])
+
+    with Flow("collections") as flow:
+        merge({"numbers": [add(1), add(2)]}, (Parameter("p"),))
+
+    assert dag.run(flow, client, {"p": 0}).results == {"merge": "[0, 1, 2]"}
+
+
+def test_flow_runs_a_task_after_its_upstream_without_its_data(client, tmp_path):
+    @task
+    def first(number):
+        time.sleep(0.01)
+        (tmp_path / str(number)).touch()
+
+    @task
+    def second(number):
+        return (tmp_path / str(number)).exists()
+
+    flow = Flow("order")
+    for number in range(10):
+        before, after = first.copy(), second.copy()
+        before.bind(number=number, flow=flow)
+        after.bind(number=number, flow=flow)
+        after.set_upstream(before, flow=flow)
+
+    result = dag.run(flow, client, {})
+
+    assert result.results == {f"second[{number}]": "True" for number in range(10)}
+
+
+def test_flow_error_reaches_downstream_and_spares_the_rest(client):
+    with Flow("failing") as flow:
+        add(fail(), task_args={"name": "downstream"})
+        add(3, 4)
+
+    result = dag.run(flow, client, {})
+
+    assert list(result.errors) == ["fail"]
+    assert str(result.errors["fail"]) == "no"
+    assert result.skipped == ("downstream",)
+    assert result.results == {"add": "7"}
+
+
+@pytest.mark.parametrize("name", ["key", "workers", "retries", "pure", "priority"])
+def test_arguments_may_have_the_names_of_those_of_submit(client, name):
+    namespace = {}
+    exec(f"def f(first=1, *, {name}): return {name}", namespace)  # noqa: S102
+    flow = Flow("names")
+    task(namespace["f"]).bind(flow=flow, **{name: "mine"})
+
+    assert dag.run(flow, client, {}).results == {"f": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"m": 1, "n": 1}, "flow 'sum' has no parameter 'm'; it has n"),
+        ({}, "flow 'sum' needs a value for n; give --param n=VALUE"),
+    ],
+)
+def test_flow_refuses_wrong_parameters_before_it_starts(params, message):
+    with Flow("sum") as flow:
+        add(Parameter("n"))
+
+    with pytest.raises(InputError, match=message):
+        dag.check(flow, params)
+
+
+def test_flow_refuses_a_task_without_its_argument():
+    with Flow("sum") as flow:
+        add()
+
+    with pytest.raises(InputError, match="task 'add': missing a required argument: 'x'; bind it"):
+        dag.check(flow, {})
+
+
+def test_flow_refuses_to_be_empty():
+    with pytest.raises(InputError, match="flow 'none' has no tasks"):
+        dag.check(Flow("none"), {})
+
+
+def test_function_gets_client_and_parameters_and_its_future_is_computed(client):
+    def flow(client, n, times=2):
+        return client.submit(lambda: n * times)
+
+    assert function.run(flow, client, {"n": 21}).results == {"flow": "42"}
+
+
+def test_function_error_is_its_own(client):
+    def flow():
+        raise KeyError("x")
+
+    assert isinstance(function.run(flow, client, {}).errors["flow"], KeyError)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"m": 1, "n": 1}, r"flow\(\) has no parameter 'm'; it has n"),
+        ({"client": 1, "n": 1}, r"flow\(\) has no parameter 'client'"),
+        ({}, r"flow\(\) needs a value for n"),
+    ],
+)
+def test_function_refuses_wrong_parameters(params, message):
+    def flow(client, n):
+        pass
+
+    with pytest.raises(InputError, match=message):
+        function.check(flow, params)
+
+
+def test_short_says_how_long_it_would_be():
+    assert short("as it is") == "as it is"
+    assert short("x" * 20, limit=5) == "xxxxx… (20 characters in all)"

@@ -1,0 +1,57 @@
+import pytest
+from dask_flow.errors import InputError
+from dask_flow.settings import RunSettings, resolve
+
+
+def settings(declared=None, *, in_kubernetes=False, **given):
+    return resolve({"target": "flow.py", **given}, declared or {}, in_kubernetes=in_kubernetes)
+
+
+def test_precedence_given_wins_over_declared_over_defaults():
+    declared = {"min_workers": 3, "max_workers": 4, "image": None}
+
+    assert settings(declared).min_workers == 3
+    assert settings(declared, min_workers=2, max_workers=None).min_workers == 2
+    assert settings(declared, min_workers=2).max_workers == 4
+    assert settings().max_workers == RunSettings.max_workers == 2
+
+
+def test_minimum_alone_raises_the_default_maximum():
+    assert settings(min_workers=5).max_workers == 5
+    assert not settings(min_workers=5).adaptive
+    assert settings().adaptive
+
+
+@pytest.mark.parametrize(
+    ("given", "in_kubernetes", "mode"),
+    [
+        ({}, False, "local"),
+        ({}, True, "pods"),
+        ({"address": "tcp://x:8786"}, True, "static"),
+        ({"cluster": "local"}, True, "local"),
+    ],
+)
+def test_auto_cluster_is_static_with_an_address_pods_in_kubernetes_else_local(given, in_kubernetes, mode):
+    assert settings(in_kubernetes=in_kubernetes, **given).cluster == mode
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"min_workers": 3, "max_workers": 2}, "--min-workers 3 is more than --max-workers 2"),
+        ({"min_workers": 0}, "--min-workers must be a whole number of at least 1, not 0"),
+        ({"max_workers": -1}, "--max-workers must be a whole number of at least 1, not -1"),
+        ({"startup_timeout": 0.0}, "--startup-timeout must be more than 0 seconds, not 0"),
+        ({"timeout": -1.0}, "--timeout must be more than 0 seconds, not -1"),
+        ({"cluster": "static"}, "--cluster static needs --address"),
+        ({"cluster": "local", "address": "tcp://x:1"}, "--address is for --cluster static, not local"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(given, message):
+    with pytest.raises(InputError, match=message):
+        settings(**given)
+
+
+def test_declared_bounds_are_checked_too():
+    with pytest.raises(InputError, match="whole number"):
+        settings({"min_workers": "2"})
