@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +113,12 @@ def _result(flow: Flow, futures: Mapping[Task, Future], client: Client) -> FlowR
 
 def _labels(flow: Flow) -> dict[Task, str]:
     """Name the tasks apart: by name, and among several of one name by their number too, from 0."""
-    named = {name: flow.get_tasks(name) for name in {each.name for each in flow.tasks}}
-    return {
-        each: name if len(tasks) == 1 else f"{name}[{number}]"
-        for name, tasks in named.items()
-        for number, each in enumerate(tasks)
-    }
+    counts, seen = Counter(each.name for each in flow.tasks), Counter[str]()
+    labels = {}
+    for each in flow.tasks:
+        labels[each] = each.name if counts[each.name] == 1 else f"{each.name}[{seen[each.name]}]"
+        seen[each.name] += 1
+    return labels
 
 
 def _error(future: Future) -> BaseException:
