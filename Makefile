@@ -8,6 +8,8 @@ VENV := .venv
 IMAGE := localhost/dask-flow:dev
 FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
 IN_VENV := $(VENV)/bin/python -m
+# ct calls yamllint and yamale, which are in the virtual environment.
+WITH_TOOLS := PATH=$$(tests/tools/install):$(CURDIR)/$(VENV)/bin:$$PATH
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,10 +34,10 @@ unit: $(VENV)/dev ## Run the unit tests
 	$(IN_VENV) pytest tests/unit
 
 chart: $(VENV)/dev ## Run the chart's tests
-	PATH=$$(tests/tools/install):$$PATH $(IN_VENV) pytest tests/chart
+	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
 e2e: $(VENV)/dev ## Run the tests on a Kubernetes node
-	PATH=$$(tests/tools/install):$$PATH $(IN_VENV) pytest tests/e2e
+	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e --durations=10
 
 image: ## Build the runner's image, localhost/dask-flow:dev
 	tests/node/image $(IMAGE) .

@@ -58,6 +58,7 @@ def test_default_pod_is_restricted_owned_and_joins_the_scheduler():
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
     }
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert container["args"][:2] == ["dask", "worker"]
     assert container["args"][-4:] == ["--name", "nightly-x7k2p-worker-0", "--death-timeout", "60"]
     assert env(container)["DASK_SCHEDULER_ADDRESS"] == "tcp://10.0.0.7:8786"

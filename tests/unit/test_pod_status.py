@@ -37,6 +37,11 @@ def container(**state):
             "pod w-0 ended: Evicted: low on memory",
             True,
         ),
+        (
+            {"phase": "Failed", "containerStatuses": [container(terminated={"exitCode": 1, "message": "a\nb\n"})]},
+            "pod w-0 ended: container worker: Error, exit code 1\n  a\n  b",
+            True,
+        ),
         ({"phase": "Succeeded"}, "pod w-0 ended: phase Succeeded", True),
         (
             {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]},

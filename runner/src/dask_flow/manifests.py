@@ -228,6 +228,8 @@ def _fill_dask_container(container: Manifest, name: str, scheduler: str, identit
     if "command" not in container and "args" not in container:
         container["args"] = list(DEFAULT_WORKER["spec"]["containers"][0]["args"])
     line = container["args"] if container.get("args") else container["command"]
+    # The pod's status then says how the log ended, and the runner needs no right to read logs.
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     for flag, value in (("--name", name), ("--death-timeout", str(DEATH_TIMEOUT_SECONDS))):
         if not _has_flag(line, flag):
             line += [flag, value]

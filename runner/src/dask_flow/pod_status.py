@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = ["Problem", "has_ended", "problem"]
 
+LAST_LINES = 20
 HOPELESS_WAITING = {
     "ErrImagePull",
     "ImagePullBackOff",
@@ -55,8 +56,9 @@ def _ending(status: Mapping[str, Any]) -> str:
     for container in _containers(status):
         terminated = container.get("state", {}).get("terminated")
         if terminated and terminated.get("exitCode"):
-            reason = terminated.get("reason", "Error")
-            return f"container {container['name']}: {reason}, exit code {terminated['exitCode']}"
+            last_words = terminated.get("message", "").strip().splitlines()[-LAST_LINES:]
+            reason = f"{terminated.get('reason', 'Error')}, exit code {terminated['exitCode']}"
+            return "\n  ".join([f"container {container['name']}: {reason}", *last_words])
     reason = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
     return reason or f"phase {status['phase']}"
 

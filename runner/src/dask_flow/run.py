@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 log = logging.getLogger(__name__)
+
+CLUSTERS_WORD_SECONDS = 2
 
 
 def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
@@ -75,25 +77,34 @@ def _supervise(
         event = events.get(timeout=settings.timeout)
     except queue.Empty:
         raise FlowError(f"the flow did not finish within --timeout {settings.timeout:g} s") from None
+    for error in event.errors.values() if isinstance(event, FlowResult) else [event]:
+        if _is_lost(error, client):
+            raise _why_lost(error, events)
     if isinstance(event, FlowResult):
-        _raise_if_lost(event.errors.values(), client)
         return event
-    _raise_if_lost([event], client)
     raise event
 
 
-def _raise_if_lost(errors: Iterable[BaseException], client: Client) -> None:
+def _is_lost(error: BaseException, client: Client) -> bool:
     """Tell a lost scheduler from a failure of the user's code: Dask cancels the client's futures then."""
     from asyncio import CancelledError as AsyncCancelledError
     from concurrent.futures import CancelledError
 
     from distributed.comm import CommClosedError
 
-    for error in errors:
-        if client.status != "running" and isinstance(error, CommClosedError | CancelledError | AsyncCancelledError):
-            raise ClusterLostError(
-                f"the connection to the Dask scheduler was lost while the flow ran: {error}"
-            ) from error
+    lost = CommClosedError | CancelledError | AsyncCancelledError
+    return client.status != "running" and isinstance(error, lost)
+
+
+def _why_lost(error: BaseException, events: queue.SimpleQueue[FlowResult | BaseException]) -> BaseException:
+    """Return what the cluster knows of its loss, if it says so at once, else what the client saw."""
+    try:
+        event = events.get(timeout=CLUSTERS_WORD_SECONDS)
+    except queue.Empty:
+        event = error
+    if isinstance(event, DaskFlowError):
+        return event
+    return ClusterLostError(f"the connection to the Dask scheduler was lost while the flow ran: {error}")
 
 
 def _worker_names(client: Client) -> dict[str, str]:

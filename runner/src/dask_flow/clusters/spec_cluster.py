@@ -69,6 +69,7 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
             scheduler={"cls": lambda: scheduler},
             worker=worker,
             name="dask-flow",
+            shutdown_scheduler=False,  # it ends with its process; asking one that is dead would take a comm's timeout
         )
         self._joined(self.scheduler_info["workers"])
 
