@@ -25,10 +25,9 @@ USER 1000:1000
 ENTRYPOINT ["tini", "-g", "--", "dask-flow-entrypoint"]
 CMD ["dask-flow", "--help"]
 
-ARG VERSION=0.0.0 REVISION=unknown
+ARG VERSION=0.0.0
 LABEL org.opencontainers.image.title="dask-flow" \
       org.opencontainers.image.description="Run Python flows on Dask clusters in Kubernetes" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/dask-flow/dask-flow" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.version="${VERSION}"

@@ -5,8 +5,10 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV := .venv
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
 IMAGE := localhost/dask-flow:dev
-FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
+FLIGHTS_VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
+IMAGE := localhost/dask-flow-flights:dev
 IN_VENV := $(VENV)/bin/python -m
 # ct calls yamllint and yamale, which are in the virtual environment.
 WITH_TOOLS := PATH=$$(tests/tools/install):$(CURDIR)/$(VENV)/bin:$$PATH
@@ -36,11 +38,11 @@ unit: $(VENV)/dev ## Run the unit tests
 chart: $(VENV)/dev ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
-e2e: $(VENV)/dev ## Run the tests on a Kubernetes node
+e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Run the tests on a Kubernetes node
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e --durations=10
 
 image: ## Build the runner's image, localhost/dask-flow:dev
-	tests/node/image $(IMAGE) .
+	tests/node/image $(IMAGE) --build-arg VERSION=$(VERSION) .
 
 image-flights: image ## Build the image of examples/flights.py
 	BASE_IMAGE=$(IMAGE) tests/node/image $(FLIGHTS_IMAGE) -f examples/Dockerfile .

@@ -28,6 +28,7 @@ DASK_JOBS = ("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
 ROOT = Path(__file__).parents[1]
 WORKERS = 2
 TIMEOUT_SECONDS = 120
+ATTEMPTS = 3
 
 # The time at which the first task was done, by the clock of the node that all run on, and the runner's memory.
 FLOW = """
@@ -123,12 +124,19 @@ def dask_job_of(name: str, image: str) -> dict[str, Any]:
 
 
 def measure(start: dict[str, Callable[[str], None]], runs: int) -> dict[tuple[str, str], list[float]]:
-    """Start each in turn, `runs` times after one that does not count."""
-    samples: dict[tuple[str, str], list[float]] = {}
+    """Start each in turn, `runs` times after one that does not count. A start that fails is counted and repeated."""
+    samples: dict[tuple[str, str], list[float]] = {(what, "starts that failed"): [0] for what in start}
     for run in range(runs + 1):
         for what, begin in start.items():
-            name = f"{what.lower()}-{run}"
-            figures = one_run(name, begin)
+            figures: dict[str, float] = {}
+            for attempt in range(ATTEMPTS):
+                name = f"{what.lower()}-{run}-{attempt}"
+                figures = one_run(name, begin)
+                if figures:
+                    break
+                samples[what, "starts that failed"][0] += 1
+            else:
+                raise SystemExit(f"{what} failed {ATTEMPTS} times one after another")
             print(f"# {name}: {figures}", flush=True)
             for metric, value in figures.items() if run else ():
                 samples.setdefault((what, metric), []).append(value)
@@ -136,19 +144,21 @@ def measure(start: dict[str, Callable[[str], None]], runs: int) -> dict[tuple[st
 
 
 def one_run(name: str, begin: Callable[[str], None]) -> dict[str, float]:
+    """Return the figures of one run, none if it failed."""
     version = client.CoreV1Api().list_namespaced_pod(NAMESPACE).metadata.resource_version
     started = time.time()
     begin(name)
     runner, gone = follow(name, version)
     log = client.CoreV1Api().read_namespaced_pod_log(runner, NAMESPACE)
+    delete(name)
     found = re.search(r"first-task (?P<done>[\d.]+)(?: memory (?P<memory>[\d.]+))?", log)
     if not found:
-        raise SystemExit(f"{name} did not report its first task:\n{log}")
+        print(f"# {name} failed: {log.splitlines()[-1]}", flush=True)
+        return {}
     done = float(found["done"])
     figures = {"first task (s)": done - started, "first task → all gone (s)": gone - done}
     if found["memory"]:
         figures["runner's memory (MiB)"] = float(found["memory"])
-    delete(name)
     return figures
 
 

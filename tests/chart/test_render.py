@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from conftest import CHART
 from dask_flow import cli
 from dask_flow.manifests import parse_worker_spec
+from rendering import CHART
 
 ROOT = CHART.parents[1]
 FLOW = {"files": {"flow.py": "def main(): return 1\n"}}

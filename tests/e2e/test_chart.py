@@ -1,7 +1,7 @@
 """The chart on a cluster: chart-testing, and the API server's own validation."""
 
 import pytest
-from conftest import CHART, ROOT, run
+from namespaces import CHART, ROOT, run
 
 RUNS = [*sorted(CHART.glob("ci/*-values.yaml")), *sorted((ROOT / "values").glob("*.yaml"))]
 

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import FLIGHTS_IMAGE, ROOT
+from namespaces import FLIGHTS_IMAGE, ROOT
 
 HELLO = (ROOT / "examples/hello.py").read_text()
 SLOW = (

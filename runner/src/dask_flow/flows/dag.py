@@ -51,9 +51,10 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
     return _result(flow, futures, client)
 
 
-def _check_call(task: Task, arguments: Mapping[str, Any]) -> None:
+def _check_call(task: Task, arguments: dict[str, Any]) -> None:
+    positional, keywords = _call(task, arguments)
     try:
-        inspect.signature(task.function).bind(**arguments)
+        inspect.signature(task.function).bind(*positional, **keywords)
     except TypeError as error:
         if not isinstance(task, Parameter):
             raise InputError(f"task {task.name!r}: {error}; bind it, or give it a default") from error

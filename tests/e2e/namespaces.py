@@ -1,0 +1,109 @@
+"""Namespaces of a real cluster, and what the tests do in them."""
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/dask-flow"
+IMAGE = os.environ.get("DASK_FLOW_TEST_IMAGE", "localhost/dask-flow:dev")
+FLIGHTS_IMAGE = os.environ.get("DASK_FLOW_TEST_FLIGHTS_IMAGE", "localhost/dask-flow-flights:dev")
+
+
+def run(*command, check=True, stdin=None, timeout=240):
+    done = subprocess.run(
+        [str(word) for word in command], input=stdin, capture_output=True, text=True, check=False, timeout=timeout
+    )
+    assert not check or done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}"
+    return done
+
+
+class Namespace:
+    """A namespace that enforces Pod Security "restricted", and what the tests do in it."""
+
+    def __init__(self):
+        self.name = f"e2e-{uuid.uuid4().hex[:8]}"
+
+    def kubectl(self, *args, **kwargs):
+        return run("kubectl", "-n", self.name, *args, **kwargs).stdout
+
+    def get(self, *args):
+        return json.loads(self.kubectl("get", "-o", "json", *args))
+
+    def apply(self, *objects):
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def install(self, release="r", *args, image=IMAGE, upgrade=False, **values):
+        repository, tag = image.rsplit(":", 1)
+        values["image"] = {"repository": repository, "tag": tag}
+        verb = ["upgrade"] if upgrade else ["install"]
+        return run(
+            *("helm", *verb, release, CHART, "-n", self.name, "-f", ROOT / "values/dev.yaml", "-f", "-", *args),
+            stdin=json.dumps(values),
+        ).stdout
+
+    def start(self, run_name="run", release="r"):
+        self.kubectl("create", "job", run_name, f"--from=cronjob/{release}-dask-flow")
+        return run_name
+
+    def wait_for(self, condition, what, seconds=120):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = condition()
+            if found:
+                return found
+            time.sleep(0.2)
+        pytest.fail(f"{what} did not happen within {seconds} s\n{self.kubectl('get', 'pods,events')}")
+
+    def finish(self, run_name="run", seconds=120):
+        """Wait for the Job's end and return how its last runner ended."""
+
+        def ended():
+            conditions = self.get("job", run_name)["status"].get("conditions", [])
+            return [each for each in conditions if each["type"] in ("Complete", "Failed")]
+
+        condition = self.wait_for(ended, f"the end of job {run_name}", seconds)[0]
+        return Ending(self, run_name, condition)
+
+    def runners(self, run_name="run"):
+        pods = self.get("pods", "-l", f"batch.kubernetes.io/job-name={run_name}")["items"]
+        return sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
+
+    def workers(self, phase=None):
+        pods = self.get("pods", "-l", "app.kubernetes.io/component=worker")["items"]
+        return [pod["metadata"]["name"] for pod in pods if phase in (None, pod["status"].get("phase"))]
+
+    def running_worker(self):
+        """Wait until a worker has joined, and return the runner's name and the worker's."""
+
+        def joined():
+            runners = self.runners()
+            log = self.kubectl("logs", "job/run", "-c", "runner", check=False) if runners else ""
+            return "first worker joined" in log and self.workers("Running")
+
+        worker = self.wait_for(joined, "the first worker")[0]
+        return self.runners()[-1]["metadata"]["name"], worker
+
+    def objects(self):
+        """Return the names of all that a run may make."""
+        names = self.kubectl("get", "pods,services,secrets,configmaps,deployments", "-o", "name").split()
+        return {name for name in names if not name.startswith("configmap/kube-root-ca")}
+
+
+class Ending:
+    """How a run ended."""
+
+    def __init__(self, namespace, run_name, condition):
+        runner = namespace.runners(run_name)[-1]
+        terminated = runner["status"]["containerStatuses"][0]["state"]["terminated"]
+        self.condition = condition["type"]
+        self.pod = runner["metadata"]["name"]
+        self.exit_code = terminated["exitCode"]
+        self.reason = terminated.get("message", "")
+        self.log = namespace.kubectl("logs", self.pod)
