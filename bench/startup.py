@@ -58,7 +58,7 @@ from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 spec = make_cluster_spec(NAME, image=IMAGE, n_workers=WORKERS, worker_command="dask worker")
 spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
 from distributed import Client
-with KubeCluster(custom_cluster_spec=spec, namespace=NAMESPACE, quiet=True) as cluster, Client(cluster) as client:
+with KubeCluster(custom_cluster_spec=spec, namespace=NAMESPACE, quiet=True, resource_timeout=20) as cluster, Client(cluster) as client:
     print("first-task", client.submit(time.time).result(), flush=True)
 """
 
@@ -135,6 +135,7 @@ def measure(start: dict[str, Callable[[str], None]], runs: int) -> dict[tuple[st
                 if figures:
                     break
                 samples[what, "starts that failed"][0] += 1
+                restart_operator()  # it may have missed an event, and would go on to
             else:
                 raise SystemExit(f"{what} failed {ATTEMPTS} times one after another")
             print(f"# {name}: {figures}", flush=True)
@@ -209,9 +210,10 @@ def installed(image: str) -> Iterator[None]:
 
 def remove() -> None:
     """Delete all that was installed, as far as it was."""
+    kubectl("delete", "deployment,pods", "-n", NAMESPACE, "-l", "app=operator", "--ignore-not-found")
     for name in CRDS:
         for item in kubectl("get", name, "-n", NAMESPACE, "-o", "name", check=False).split():
-            # Its controller, who would let it go, may be gone already.
+            # The operator, who would let it go, is gone.
             kubectl(
                 "patch", item, "-n", NAMESPACE, "--type=merge", "-p", '{"metadata": {"finalizers": null}}', check=False
             )
@@ -257,10 +259,15 @@ def install_operator(image: str) -> None:
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "operator", "namespace": NAMESPACE},
+        "metadata": {"name": "operator", "namespace": NAMESPACE, "labels": labels},
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}},
     }
     utils.create_from_dict(client.ApiClient(), deployment)
+    kubectl("rollout", "status", "deployment/operator", "-n", NAMESPACE, "--timeout=120s")
+
+
+def restart_operator() -> None:
+    kubectl("rollout", "restart", "deployment/operator", "-n", NAMESPACE)
     kubectl("rollout", "status", "deployment/operator", "-n", NAMESPACE, "--timeout=120s")
 
 
