@@ -7,8 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
 IMAGE := localhost/dask-flow:dev
-FLIGHTS_VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
-IMAGE := localhost/dask-flow-flights:dev
+FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
 IN_VENV := $(VENV)/bin/python -m
 # ct calls yamllint and yamale, which are in the virtual environment.
 WITH_TOOLS := PATH=$$(tests/tools/install):$(CURDIR)/$(VENV)/bin:$$PATH
@@ -50,6 +49,7 @@ image-flights: image ## Build the image of examples/flights.py
 node-up: ## Start a Kubernetes node on this machine (Debian, root) and print its kubeconfig
 	@tests/node/up
 
+node-load: export BUILDER := buildah
 node-load: node-up image-flights ## Build the images and put them on the node
 	@tests/node/load $(IMAGE) $(FLIGHTS_IMAGE)
 

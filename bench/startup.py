@@ -58,7 +58,8 @@ from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 spec = make_cluster_spec(NAME, image=IMAGE, n_workers=WORKERS, worker_command="dask worker")
 spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
 from distributed import Client
-with KubeCluster(custom_cluster_spec=spec, namespace=NAMESPACE, quiet=True, resource_timeout=20) as cluster, Client(cluster) as client:
+kwargs = {"custom_cluster_spec": spec, "namespace": NAMESPACE, "quiet": True, "resource_timeout": 20}
+with KubeCluster(**kwargs) as cluster, Client(cluster) as client:
     print("first-task", client.submit(time.time).result(), flush=True)
 """
 
@@ -199,6 +200,10 @@ def delete(name: str) -> None:
 @contextmanager
 def installed(image: str) -> Iterator[None]:
     """Install the chart's release and the operator in a namespace of their own, and remove all afterwards."""
+    if any(kubectl("get", "crd", name, "--ignore-not-found") for name in CRDS):
+        raise SystemExit(
+            "the Dask operator is installed already, and this benchmark would remove it; use another cluster"
+        )
     kubectl("create", "namespace", NAMESPACE)
     try:
         install_chart(image)

@@ -18,7 +18,7 @@ if [ -n "${EXTRA_PIP_PACKAGES:-}" ]; then
   export PYTHONPATH PATH="$extra/bin:$PATH"
 fi
 
-# Arguments that begin with an option, or with no known program, are for dask-flow. `dask worker` loads every plugin of the dask
+# `run` and options are dask-flow's. `dask worker` loads every plugin of the dask
 # command first, which takes as long as the worker itself: start the worker's own module.
 case "${1:-}" in
   dask)

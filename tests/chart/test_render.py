@@ -91,7 +91,11 @@ def test_settings_are_options_of_the_runner(chart):
         "startupTimeoutSeconds": 12.5,
     }
     given = env(chart.pod(flow={**FLOW, "params": {"n": [1, "a"]}}, cluster=values))
-    known = {option.envvar for option in cli.run.params} | {"DASK_FLOW_PARAMS", "DASK_FLOW_POD_NAME"}
+    known = {option.envvar for option in cli.run.params} | {
+        "DASK_FLOW_PARAMS",
+        "DASK_FLOW_POD_NAME",
+        "DASK_FLOW_POD_IP",
+    }
 
     assert set(given) <= known
     assert given["DASK_FLOW_ADDRESS"] == "tcp://s:8786"
@@ -120,7 +124,9 @@ def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path
 
 
 def test_what_is_not_given_is_left_to_the_flow(chart):
-    assert set(env(chart.pod(flow=FLOW))) == {"DASK_FLOW_POD_NAME", "DASK_FLOW_CLUSTER", "DASK_FLOW_STARTUP_TIMEOUT"}
+    assert set(env(chart.pod(flow=FLOW))) == {
+        *("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_CLUSTER", "DASK_FLOW_STARTUP_TIMEOUT")
+    }
 
 
 def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
@@ -129,6 +135,10 @@ def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
     data = next(each["data"] for each in objects if each["metadata"]["name"].endswith("-specs"))
 
     assert data == {"worker_spec.yaml": text}
+    assert (
+        env(chart.pod(flow=FLOW, cluster={"workerSpec": text}))["DASK_FLOW_WORKER_SPEC"]
+        == "/etc/dask-flow/worker_spec.yaml"
+    )
     assert parse_worker_spec(data["worker_spec.yaml"], Path("x")).replicas == 2
 
 

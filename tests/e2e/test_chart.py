@@ -1,7 +1,7 @@
 """The chart on a cluster: chart-testing, and the API server's own validation."""
 
 import pytest
-from namespaces import CHART, ROOT, run
+from namespaces import CHART, IMAGE, ROOT, run
 
 RUNS = [*sorted(CHART.glob("ci/*-values.yaml")), *sorted((ROOT / "values").glob("*.yaml"))]
 
@@ -29,6 +29,7 @@ def test_runner_pod_passes_restricted(namespace):
 def test_ct_install_passes(namespace):
     done = run(
         *("ct", "install", "--config", ROOT / "ct.yaml", "--charts", CHART, "--namespace", namespace.name),
+        *("--helm-extra-set-args", "--set image.repository={0} --set image.tag={2}".format(*IMAGE.rpartition(":"))),
         check=False,
     )
 

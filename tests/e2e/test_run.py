@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from namespaces import FLIGHTS_IMAGE, ROOT
+from namespaces import FLIGHTS_IMAGE, IMAGE, ROOT
 
 HELLO = (ROOT / "examples/hello.py").read_text()
 SLOW = (
@@ -248,7 +248,7 @@ def test_static_mode_runs_on_a_cluster_that_it_leaves_alone(namespace):
         restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         container = {
             "name": "dask",
-            "image": "localhost/dask-flow:dev",
+            "image": IMAGE,
             "args": list(args),
             "securityContext": restricted,
         }

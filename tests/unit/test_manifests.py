@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,22 @@ def test_long_names_stay_within_a_host_names_63_characters_and_differ_by_attempt
 
 def test_ipv6_address_has_brackets():
     assert RunIdentity.of_pod({**RUNNER, "status": {"podIP": "fd00::7"}}).pod_host == "[fd00::7]"
+
+
+def test_empty_keys_are_as_good_as_none():
+    made = pod("metadata:\nspec: {securityContext: , containers: [{name: w, args: [], env: , command: }]}")
+
+    assert made["spec"]["containers"][0]["args"][:2] == ["dask", "worker"]
+
+
+@pytest.mark.parametrize(
+    ("args", "processes"),
+    [(["--nworkers", "3"], 3), (["--nprocs=2"], 2), (["--nworkers", "auto"], 1), (["--nthreads", "4"], 1)],
+)
+def test_processes_of_a_worker_pod(args, processes):
+    spec = {"spec": {"containers": [{"name": "w", "args": ["dask", "worker", *args]}]}}
+
+    assert parse_worker_spec(json.dumps(spec), SEED).processes == processes
 
 
 def test_spec_is_a_template(tmp_path):

@@ -63,6 +63,25 @@ def test_file_named_like_a_loaded_module_does_not_replace_it(tmp_path):
     assert sys.modules["json"] is json
 
 
+def test_modules_of_the_same_package_travel_by_value(tmp_path, monkeypatch):
+    (tmp_path / "etl_xyz/flows").mkdir(parents=True)
+    for name in ("__init__", "common", "flows/__init__"):
+        write(tmp_path / "etl_xyz", "", f"{name}.py")
+    write(tmp_path / "etl_xyz", "from etl_xyz import common\ndef main(): ...\n", "flows/daily.py")
+    monkeypatch.chdir(tmp_path)
+
+    assert "etl_xyz.common" in {module.__name__ for module in load("etl_xyz.flows.daily").modules}
+
+
+def test_broken_package_is_named_with_its_line(tmp_path, monkeypatch):
+    (tmp_path / "broken_xyz").mkdir()
+    write(tmp_path / "broken_xyz", "\nimport missing_xyz\n", "__init__.py")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InputError, match="no module named 'missing_xyz'; add it to the image"):
+        load("broken_xyz.mod")
+
+
 @pytest.mark.parametrize(
     ("text", "target", "message"),
     [
@@ -75,6 +94,13 @@ def test_file_named_like_a_loaded_module_does_not_replace_it(tmp_path):
         ("\nif True\n", "my_flow.py", r"my_flow.py:2: syntax error: expected ':'"),
         ("import nonsense_xyz\n", "my_flow.py", r"my_flow.py:1: no module named 'nonsense_xyz'; add it to the image"),
         ("\n\n1 / 0\n", "my_flow.py", r"my_flow.py:3: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(0)\n", "my_flow.py", r"my_flow.py:2: SystemExit: 0"),
+        ("from dask_flow import task\n@task\ndef f(): ...\n", "my_flow.py", "has nothing to run"),
+        (
+            "from dask_flow import task\n@task\ndef f(): ...\n",
+            "my_flow.py:f",
+            "is of type FunctionTask, which is neither",
+        ),
         ("", "nonsense_xyz", r"no module named 'nonsense_xyz'; for a file, give its path with .py"),
         ("", "not-a-module", r"no module named 'not-a-module'"),
     ],

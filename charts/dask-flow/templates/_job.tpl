@@ -54,7 +54,11 @@ template:
 {{- end }}
 {{- end }}
 {{- $_ := set $over "containers" (prepend $containers $runner) }}
-{{- $_ := set $over "volumes" (concat $spec.volumes ($over.volumes | default list)) }}
+{{- range $key := list "volumes" "imagePullSecrets" }}
+{{- with concat (get $spec $key | default list) (get $over $key | default list) }}
+{{- $_ := set $over $key . }}
+{{- end }}
+{{- end }}
 {{- mergeOverwrite $spec $over | toYaml }}
 {{- end }}
 
@@ -132,6 +136,10 @@ volumes:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: DASK_FLOW_POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
 {{- with .Values.cluster }}
 - name: DASK_FLOW_CLUSTER
   value: {{ .mode }}
@@ -146,6 +154,10 @@ volumes:
 {{- with .maxWorkers }}
 - name: DASK_FLOW_MAX_WORKERS
   value: {{ . | quote }}
+{{- end }}
+{{- if .workerSpec }}
+- name: DASK_FLOW_WORKER_SPEC
+  value: /etc/dask-flow/worker_spec.yaml
 {{- end }}
 {{- with .image }}
 - name: DASK_FLOW_IMAGE

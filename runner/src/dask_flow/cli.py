@@ -1,4 +1,4 @@
-"""The `dask-flow` command: the only place that reads argv and the environment."""
+"""The `dask-flow` command: the only place that reads argv and the settings' environment variables."""
 
 from __future__ import annotations
 

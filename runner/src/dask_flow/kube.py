@@ -21,6 +21,8 @@ __all__ = ["Kube", "NotFoundError"]
 
 CONCURRENCY = 8
 WATCH_SECONDS = 300
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
 FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
     r'.*in the namespace "(?P<namespace>[^"]+)"'
@@ -94,45 +96,70 @@ class Kube:
     def watch_pods(self, selector: str, stop: threading.Event) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (ADDED, MODIFIED or DELETED, pod) as it happens, across interruptions, until `stop` is set.
 
-        After an interruption, the pods that are there come again as ADDED.
+        After an interruption, the pods that are there come again as ADDED, those that went meanwhile as DELETED.
         """
+        known: dict[str, dict[str, Any]] = {}
         while not stop.is_set():
             try:
-                yield from self._events(labelSelector=selector, timeoutSeconds=WATCH_SECONDS)
+                listed, version = self._list_pods(selector)
+                for name in known.keys() - listed.keys():
+                    yield "DELETED", known.pop(name)
+                for name, pod in listed.items():
+                    known[name] = pod
+                    yield "ADDED", pod
+                for event, pod in self._events(selector, version, WATCH_SECONDS):
+                    known[pod["metadata"]["name"]] = pod
+                    if event == "DELETED":
+                        del known[pod["metadata"]["name"]]
+                    yield event, pod
             except StartupError:
                 stop.wait(1)
 
     def wait_until_deleted(self, selector: str, timeout_seconds: int) -> set[str]:
         """Wait until no pod matches the label selector; return the names of those that are left at the timeout."""
-        listed = self._call("GET", "pods", labelSelector=selector)
-        left = {pod["metadata"]["name"] for pod in listed["items"]}
-        version = listed["metadata"]["resourceVersion"]
+        listed, version = self._list_pods(selector)
+        left = set(listed)
         if left:
-            events = self._events(labelSelector=selector, timeoutSeconds=timeout_seconds, resourceVersion=version)
-            for event, pod in events:
+            for event, pod in self._events(selector, version, timeout_seconds):
                 if event == "DELETED":
                     left.discard(pod["metadata"]["name"])
                 if not left:
                     break
         return left
 
-    def _events(self, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _list_pods(self, selector: str) -> tuple[dict[str, dict[str, Any]], str]:
+        listed = self._call("GET", "pods", labelSelector=selector)
+        return {pod["metadata"]["name"]: pod for pod in listed["items"]}, listed["metadata"]["resourceVersion"]
+
+    def _events(self, selector: str, version: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        query: dict[str, Any] = {"labelSelector": selector, "resourceVersion": version, "timeoutSeconds": seconds}
+
         def request(timeout_seconds: int, **_: Any) -> urllib3.BaseHTTPResponse:
-            return self._request("GET", "pods", watch=True, **query)
+            seconds_to_read = timeout_seconds + READ_SECONDS
+            return self._request("GET", "pods", read_seconds=seconds_to_read, watch=True, **query)
 
         # With a timeout, Watch does not begin anew by itself when the stream ends.
         try:
-            for event in watch.Watch(return_type=object).stream(request, timeout_seconds=query["timeoutSeconds"]):
+            for event in watch.Watch(return_type=object).stream(request, timeout_seconds=seconds):
                 yield event["type"], event["object"]
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise StartupError(f"the watch of pods broke off: {error}") from error
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
         response = self._request(method, path, body, **query)
-        return cast("dict[str, Any]", json.loads(response.data))
+        try:
+            return cast("dict[str, Any]", json.loads(response.data))
+        except urllib3.exceptions.HTTPError as error:
+            raise StartupError(f"the Kubernetes API broke off its answer: {error}") from error
 
     def _request(
-        self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        read_seconds: float = READ_SECONDS,
+        **query: Any,
     ) -> urllib3.BaseHTTPResponse:
         call = self._api.param_serialize(
             method,
@@ -143,9 +170,10 @@ class Kube:
             auth_settings=["BearerToken"],
         )
         try:
-            response: urllib3.BaseHTTPResponse = self._api.call_api(*call).response
+            answer = self._api.call_api(*call, _request_timeout=(CONNECT_SECONDS, read_seconds))
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             raise StartupError(f"the Kubernetes API cannot be reached: {error}") from error
+        response: urllib3.BaseHTTPResponse = answer.response
         if response.status >= BAD_REQUEST:
             raise _refusal(f"{method} {path}", response.status, response.data)
         return response

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dask_flow.dask_commands import modern
-from dask_flow.errors import InputError
+from dask_flow.errors import InputError, StartupError
 from dask_flow.settings import RunSettings
 
 __all__ = ["Manifest", "RunIdentity", "WorkerTemplate", "read_worker_template", "worker_pod"]
@@ -34,22 +35,30 @@ class RunIdentity:
     pod_uid: str
     pod_ip: str
     image: str
+    image_pull_policy: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
     env: tuple[Manifest, ...] = ()
     env_from: tuple[Manifest, ...] = ()
 
     @classmethod
-    def of_pod(cls, pod: Mapping[str, Any]) -> RunIdentity:
-        """Read the identity from the runner's own Pod; the runner is its first container."""
+    def of_pod(cls, pod: Mapping[str, Any], pod_ip: str | None = None) -> RunIdentity:
+        """Read the identity from the runner's own Pod; the runner is the container of that name, or the first.
+
+        The kubelet tells a container its pod's address before it tells the API server, so `pod_ip` wins.
+        """
         metadata, spec = pod["metadata"], pod["spec"]
-        runner = spec["containers"][0]
+        runner = next((each for each in spec["containers"] if each["name"] == "runner"), spec["containers"][0])
+        pod_ip = pod_ip or pod["status"].get("podIP")
+        if not pod_ip:
+            raise StartupError(f"pod {metadata['name']} has no address yet; set DASK_FLOW_POD_IP from status.podIP")
         return cls(
             run=metadata.get("labels", {}).get("batch.kubernetes.io/job-name", metadata["name"]),
             namespace=metadata["namespace"],
             pod_name=metadata["name"],
             pod_uid=metadata["uid"],
-            pod_ip=pod["status"]["podIP"],
+            pod_ip=pod_ip,
             image=runner["image"],
+            image_pull_policy=runner.get("imagePullPolicy"),
             image_pull_secrets=tuple(secret["name"] for secret in spec.get("imagePullSecrets", [])),
             env=tuple(each for each in runner.get("env", []) if not each["name"].startswith("DASK_FLOW_")),
             env_from=tuple(runner.get("envFrom", [])),
@@ -96,6 +105,15 @@ class WorkerTemplate:
     replicas: int | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def processes(self) -> int:
+        """How many workers a pod has: what `--nworkers` says, if it is a number."""
+        container = dask_container(self.pod)
+        line = [*container.get("command", ()), *container.get("args", ())]
+        value = next((value for flag, value in pairwise([*line, ""]) if flag == "--nworkers"), "1")
+        value = next((word.partition("=")[2] for word in line if word.startswith("--nworkers=")), value)
+        return int(value) if value.isdigit() else 1
+
 
 DEFAULT_WORKER: Manifest = {
     "spec": {
@@ -138,7 +156,9 @@ def parse_worker_spec(text: str, path: Path) -> WorkerTemplate:
         warnings.append(f"{path}: spec.replicas is not a Pod's; it sets the minimum of workers to {replicas}")
     container = dask_container(pod)
     for key in ("command", "args"):
-        if key in container:
+        if container.get(key) is None:
+            container.pop(key, None)
+        else:
             if not isinstance(container[key], list) or not all(isinstance(word, str) for word in container[key]):
                 raise InputError(f"{path}: {key} must be a list of texts, not {container[key]!r}; quote numbers")
             container[key], changes = modern(container[key])
@@ -192,7 +212,7 @@ def dask_container(pod: Manifest) -> Manifest:
 def worker_pod(template: Manifest, name: str, scheduler: str, settings: RunSettings, identity: RunIdentity) -> Manifest:
     """Fill in what a worker pod of this run lacks; what the template says stays. `scheduler` is Dask's address."""
     pod = copy.deepcopy(template)
-    metadata = pod.setdefault("metadata", {})
+    metadata = pod["metadata"] = pod.get("metadata") or {}
     metadata["name"] = name
     metadata["namespace"] = identity.namespace
     metadata["ownerReferences"] = [identity.owner_reference]
@@ -200,7 +220,7 @@ def worker_pod(template: Manifest, name: str, scheduler: str, settings: RunSetti
         "app.kubernetes.io/name": "dask-flow",
         "app.kubernetes.io/component": "worker",
         "app.kubernetes.io/managed-by": "dask-flow",
-        **metadata.get("labels", {}),
+        **(metadata.get("labels") or {}),
         **identity.labels,
     }
     _fill_pod_spec(pod["spec"], settings, identity)
@@ -215,17 +235,20 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
     secrets = settings.image_pull_secrets or identity.image_pull_secrets
     if secrets:
         spec.setdefault("imagePullSecrets", [{"name": secret} for secret in secrets])
-    security = spec.setdefault("securityContext", {})
+    security = spec["securityContext"] = spec.get("securityContext") or {}
     security.setdefault("runAsNonRoot", True)
     security.setdefault("seccompProfile", {"type": "RuntimeDefault"})
-    for container in [*spec["containers"], *spec.get("initContainers", [])]:
-        container.setdefault("image", settings.image or identity.image)
+    for container in [*spec["containers"], *(spec.get("initContainers") or [])]:
+        if "image" not in container:
+            container["image"] = settings.image or identity.image
+            if container["image"] == identity.image and identity.image_pull_policy:
+                container.setdefault("imagePullPolicy", identity.image_pull_policy)
         container.setdefault("securityContext", {}).setdefault("allowPrivilegeEscalation", False)
         container["securityContext"].setdefault("capabilities", {"drop": ["ALL"]})
 
 
 def _fill_dask_container(container: Manifest, name: str, scheduler: str, identity: RunIdentity) -> None:
-    if "command" not in container and "args" not in container:
+    if not container.get("command") and not container.get("args"):
         container["args"] = list(DEFAULT_WORKER["spec"]["containers"][0]["args"])
     line = container["args"] if container.get("args") else container["command"]
     # The pod's status then says how the log ended, and the runner needs no right to read logs.
@@ -233,10 +256,10 @@ def _fill_dask_container(container: Manifest, name: str, scheduler: str, identit
     for flag, value in (("--name", name), ("--death-timeout", str(DEATH_TIMEOUT_SECONDS))):
         if not _has_flag(line, flag):
             line += [flag, value]
-    env = [*identity.env, *container.get("env", []), {"name": "DASK_SCHEDULER_ADDRESS", "value": scheduler}]
+    env = [*identity.env, *(container.get("env") or []), {"name": "DASK_SCHEDULER_ADDRESS", "value": scheduler}]
     container["env"] = list({each["name"]: each for each in env}.values())
     if identity.env_from:
-        container["envFrom"] = [*identity.env_from, *container.get("envFrom", [])]
+        container["envFrom"] = [*identity.env_from, *(container.get("envFrom") or [])]
 
 
 def _has_flag(line: Sequence[str], flag: str) -> bool:

@@ -23,10 +23,11 @@ HOPELESS_WAITING = {
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What keeps a pod from running. A hopeless one does not go away by waiting."""
+    """What keeps a pod from running. A hopeless one does not go away by waiting; an orderly end is no failure."""
 
     text: str
-    hopeless: bool
+    hopeless: bool = True
+    orderly: bool = False
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
@@ -38,14 +39,12 @@ def problem(pod: Mapping[str, Any]) -> Problem | None:
     """Return what is wrong with this Pod object, if anything is."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if has_ended(pod):
-        return Problem(f"pod {name} ended: {_ending(status)}", hopeless=True)
+        return Problem(f"pod {name} ended: {_ending(status)}", orderly=status["phase"] == "Succeeded")
     for container in _containers(status):
         waiting = container.get("state", {}).get("waiting", {})
         if waiting.get("reason") in HOPELESS_WAITING:
             message = waiting.get("message", "")
-            return Problem(
-                f"pod {name}, container {container['name']}: {waiting['reason']}: {message}".rstrip(": "), hopeless=True
-            )
+            return Problem(f"pod {name}, container {container['name']}: {waiting['reason']}: {message}".rstrip(": "))
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return Problem(f"pod {name} is not scheduled: {condition.get('message', '')}", hopeless=False)

@@ -7,14 +7,15 @@ import logging
 import queue
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dask_flow import declarations, targets
 from dask_flow.clusters import cluster_mode
-from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, Interrupted
+from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, Interrupted, StartupError
 from dask_flow.flows import RESULT_KEY, FlowResult, adapter_for
 from dask_flow.log import Steps
 from dask_flow.report import Outcome, TaskGroup, group_tasks
@@ -43,6 +44,9 @@ def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
     except (DaskFlowError, Interrupted) as error:
         log.debug("the run ended with an error", exc_info=True)
         return Outcome(exit_code=error.exit_code, reason=str(error))
+    except Exception as error:
+        log.exception("the runner itself failed")
+        return Outcome(exit_code=FlowError.exit_code, reason=f"the runner itself failed: {_described(error)}")
 
 
 def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
@@ -51,13 +55,43 @@ def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
         settings = resolve(given, declarations.settings_of(loaded.flow))
         adapter_for(loaded.flow).check(loaded.flow, settings.params)
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
-    with cluster_mode(settings.cluster)(settings, steps, events.put) as client:
+    with ExitStack() as stack:
+        client = _opened(stack, settings, steps, events)
         loaded.pickle_by_value()
+        started = time.time()
         with steps("flow ran"):
             result = _supervise(loaded.flow, client, settings, events)
-        stream = [record for record in client.get_task_stream() if not str(record["key"]).startswith(RESULT_KEY)]
-        tasks = group_tasks(stream, _worker_names(client))
+        tasks = _tasks(client, started)
     return _outcome(result, tasks)
+
+
+def _opened(
+    stack: ExitStack, settings: RunSettings, steps: Steps, events: queue.SimpleQueue[FlowResult | BaseException]
+) -> Client:
+    """Open the cluster. Raises StartupError for whatever its start may meet."""
+    try:
+        client = stack.enter_context(cluster_mode(settings.cluster)(settings, steps, events.put))
+        client.get_task_stream()  # from its first call on, the scheduler keeps a record of each task
+    except DaskFlowError:
+        raise
+    except Exception as error:
+        log.debug("the cluster could not start", exc_info=True)
+        raise StartupError(f"the cluster could not start: {_described(error)}") from error
+    return client
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _tasks(client: Client, started: float) -> tuple[TaskGroup, ...]:
+    """Return what the scheduler recorded of the tasks since `started`, in seconds since the epoch."""
+    try:
+        stream = client.get_task_stream(start=started)
+        return group_tasks([each for each in stream if not str(each["key"]).startswith(RESULT_KEY)], _names(client))
+    except Exception as error:
+        log.warning("the record of the tasks could not be had: %s", _described(error))
+        return ()
 
 
 def _supervise(
@@ -71,7 +105,6 @@ def _supervise(
         except BaseException as error:
             events.put(error)
 
-    client.get_task_stream()  # from its first call on, the scheduler keeps a record of each task
     threading.Thread(target=contextvars.copy_context().run, args=(work,), name="flow", daemon=True).start()
     try:
         event = events.get(timeout=settings.timeout)
@@ -82,7 +115,10 @@ def _supervise(
             raise _why_lost(error, events)
     if isinstance(event, FlowResult):
         return event
-    raise event
+    if isinstance(event, DaskFlowError):
+        raise event
+    log.error("the flow failed:\n%s", "".join(traceback.format_exception(event)).rstrip())
+    raise FlowError(f"the flow failed: {_described(event)}") from event
 
 
 def _is_lost(error: BaseException, client: Client) -> bool:
@@ -107,7 +143,7 @@ def _why_lost(error: BaseException, events: queue.SimpleQueue[FlowResult | BaseE
     return ClusterLostError(f"the connection to the Dask scheduler was lost while the flow ran: {error}")
 
 
-def _worker_names(client: Client) -> dict[str, str]:
+def _names(client: Client) -> dict[str, str]:
     """Return the name of each worker by its address, of those that a temporary cluster had before too."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     names = {address: f"worker {info['name']}" for address, info in workers.items()}
@@ -122,7 +158,7 @@ def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...]) -> Outcome:
     name, error = next(iter(result.errors.items()))
     more = f" and {len(result.errors) - 1} more" if len(result.errors) > 1 else ""
     after = f"; not run because of it: {', '.join(result.skipped)}" if result.skipped else ""
-    reason = f"the flow failed: task {name}{more}: {type(error).__name__}: {error}{after}"
+    reason = f"the flow failed: task {name}{more}: {_described(error)}{after}"
     return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results, tasks=tasks)
 
 

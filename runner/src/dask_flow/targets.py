@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from dask_flow import declarations
-from dask_flow.core import Flow
+from dask_flow.core import Flow, Task
 from dask_flow.errors import DaskFlowError, InputError
 
 __all__ = ["Loaded", "load"]
@@ -48,7 +48,7 @@ def load(target: str) -> Loaded:
     flow = getattr(module, name, None) if name else _only_flow(module, source)
     if flow is None:
         raise InputError(f"{source} has no {name!r}{_suggest(name, dir(module), _candidates(module))}")
-    if not isinstance(flow, Flow) and not callable(flow):
+    if isinstance(flow, Task) or not (isinstance(flow, Flow) or callable(flow)):
         raise InputError(f"{target} is of type {type(flow).__name__}, which is neither a flow nor a function")
     return Loaded(target, flow, _own_modules(module, set(sys.modules) - known))
 
@@ -77,14 +77,15 @@ def _import_file(path: Path) -> ModuleType:
 def _import_module(name: str) -> ModuleType:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        found = False
-    if not found:
-        raise InputError(f"no module named {name!r}; for a file, give its path with .py, such as ./{name}.py")
     with _input_errors(name):
-        return importlib.import_module(name)
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise InputError(
+                f"no module named {name!r}; for a file, give its path with .py, such as ./{name}.py"
+            ) from error
 
 
 @contextmanager
@@ -100,11 +101,11 @@ def _input_errors(source: str) -> Iterator[None]:
         raise InputError(
             f"{_place(error, source)}: no module named {error.name!r}; add it to the image that runs the flow"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{_place(error, source)}: {type(error).__name__}: {error}") from error
 
 
-def _place(error: Exception, source: str) -> str:
+def _place(error: BaseException, source: str) -> str:
     trace, place = error.__traceback__, source
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
@@ -134,7 +135,7 @@ def _candidates(module: ModuleType) -> list[str]:
         name
         for name, value in vars(module).items()
         if not name.startswith("_") and callable(value) and getattr(value, "__module__", None) == module.__name__
-        if not isinstance(value, type)
+        if not isinstance(value, type | Task)
     ]
 
 
@@ -142,7 +143,8 @@ def _own_modules(module: ModuleType, new: Iterable[str]) -> list[ModuleType]:
     file = getattr(module, "__file__", None)
     if file is None or _installed(file):
         return []
-    folder = Path(file).parent
+    package = sys.modules.get(module.__name__.partition(".")[0], module)
+    folder = Path(getattr(package, "__file__", None) or file).parent
     modules = (sys.modules[name] for name in new if name in sys.modules)
     beside = [each for each in modules if _is_beside(each, folder)]
     return beside if module in beside else [module, *beside]

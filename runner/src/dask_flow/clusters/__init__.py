@@ -24,7 +24,7 @@ OnLost = Callable[[DaskFlowError], None]
 class OpenCluster(Protocol):
     """A mode's function `cluster`: entered, a cluster has a worker; left, nothing that it made remains.
 
-    Yields a client. Raises StartupError if there is no worker within `settings.startup_timeout`.
+    Yields a client. In Kubernetes, raises StartupError if there is no worker within `settings.startup_timeout`.
     """
 
     def __call__(self, settings: RunSettings, steps: Steps, on_lost: OnLost) -> AbstractContextManager[Client]:

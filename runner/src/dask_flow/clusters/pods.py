@@ -56,13 +56,13 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
             )
             client = stack.enter_context(Client(spec_cluster))
             stack.callback(pods.delete_all)
+        scheduler.on_death(lambda code: _scheduler_died(code, spec_cluster, on_lost))
         with steps("first worker joined"):
-            pods.follow(spec_cluster.pod_ended)
+            pods.follow()
             _wait_for_worker(spec_cluster, pods, settings)
         log.info(
             "dashboard: kubectl port-forward -n %s pod/%s %s", identity.namespace, identity.pod_name, DASHBOARD_PORT
         )
-        scheduler.on_death(lambda code: on_lost(_scheduler_lost(code)))
         if settings.adaptive:
             spec_cluster.scale_between(settings.min_workers, settings.max_workers)
         yield client
@@ -73,14 +73,16 @@ def _worker_pods(settings: RunSettings) -> tuple[WorkerPods, RunSettings, RunIde
     from dask_flow.kube import Kube
 
     kube = Kube.in_cluster()
-    identity = RunIdentity.of_pod(kube.own_pod())
+    identity = RunIdentity.of_pod(kube.own_pod(), os.environ.get("DASK_FLOW_POD_IP"))
     template = read_worker_template(settings, identity, os.environ)
     for warning in template.warnings:
         log.warning("%s", warning)
     if template.replicas:
         settings = settings.with_min_workers(template.replicas)
     address = f"tcp://{identity.pod_host}:{SCHEDULER_PORT}"
-    pods = WorkerPods(kube, identity, lambda name: worker_pod(template.pod, name, address, settings, identity))
+    pods = WorkerPods(
+        kube, identity, lambda name: worker_pod(template.pod, name, address, settings, identity), template.processes
+    )
     return pods, settings, identity
 
 
@@ -94,9 +96,10 @@ def _wait_for_worker(spec_cluster: PodsCluster, pods: WorkerPods, settings: RunS
         raise StartupError(f"the workers cannot start: {error}") from error
 
 
-def _scheduler_lost(code: int | None) -> ClusterLostError:
+def _scheduler_died(code: int | None, spec_cluster: PodsCluster, on_lost: OnLost) -> None:
     ended = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return ClusterLostError(f"the Dask scheduler's process ended with {ended} while the flow ran")
+    spec_cluster.cannot_start(f"the Dask scheduler's process ended with {ended}")
+    on_lost(ClusterLostError(f"the Dask scheduler's process ended with {ended} while the flow ran"))
 
 
 def _clean_up(pods: WorkerPods, steps: Steps) -> None:

@@ -66,11 +66,6 @@ class SchedulerProcess(ProcessInterface):  # type: ignore[misc]
 
         threading.Thread(target=watch, name="scheduler-watch", daemon=True).start()
 
-    async def close(self) -> None:
-        """End the process, by force if it must be."""
-        self.stop()
-        await super().close()
-
     def stop(self) -> None:
         """End the process; may be called again."""
         self._closing = True
@@ -90,9 +85,7 @@ def _serve(control: Connection, parents_end: Connection, host: str, port: int, d
 
 async def _scheduler(control: Connection, host: str, port: int, dashboard_port: int) -> None:
     try:
-        scheduler = await Scheduler(
-            host=host, port=port, dashboard=False, dashboard_address=f":{dashboard_port}", contact_address=None
-        )
+        scheduler = await Scheduler(host=host, port=port, dashboard=False, dashboard_address=f":{dashboard_port}")
     except Exception as error:
         control.send(f"{type(error).__name__}: {error}")
         return

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 from distributed.core import Status
@@ -21,6 +22,8 @@ __all__ = ["PodsCluster"]
 log = logging.getLogger(__name__)
 
 FAILURES_ALLOWED = 5
+REFUSED_SECONDS = 10
+MAX_PAUSE_SECONDS = 30
 # A worker pod is there within seconds, so one more is worth its start for each second of work that is queued.
 ADAPTIVE = {"interval": "500ms", "target_duration": "1s", "wait_count": 6}
 
@@ -34,8 +37,12 @@ class WorkerPod(ProcessInterface):  # type: ignore[misc]
         self._pods = pods
 
     async def start(self) -> None:
-        """Ask for the pod, if that was not done yet."""
-        await asyncio.to_thread(self._pods.create, self.name)
+        """Ask for the pod, if that was not done yet. One that is refused counts as a pod that ended, after a while."""
+        try:
+            await asyncio.to_thread(self._pods.create, self.name)
+        except DaskFlowError as error:
+            refused = Problem(f"pod {self.name} could not be made: {error}")
+            asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._pods.on_end, self.name, refused)
         await super().start()
 
     async def close(self) -> None:
@@ -57,13 +64,16 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
     def __init__(
         self, scheduler: SchedulerProcess, pods: WorkerPods, names: list[str], on_lost: Callable[[str], None]
     ) -> None:
+        pods.on_end = self.pod_ended
         self.first_worker: Future[str] = Future()
         self.worker_names: dict[str, str] = {}
         self._pods = pods
         self._on_lost = on_lost
         self._failures = 0
         self._fixed_size: int | None = len(names)
-        worker = {"cls": WorkerPod, "options": {"pods": pods}}
+        worker: dict[str, Any] = {"cls": WorkerPod, "options": {"pods": pods}}
+        if pods.processes > 1:
+            worker["group"] = [f"-{number}" for number in range(pods.processes)]
         super().__init__(
             workers=dict.fromkeys(names, worker),
             scheduler={"cls": lambda: scheduler},
@@ -71,7 +81,12 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
             name="dask-flow",
             shutdown_scheduler=False,  # it ends with its process; asking one that is dead would take a comm's timeout
         )
-        self._joined(self.scheduler_info["workers"])
+        self._joined(dict(self.scheduler_info["workers"]))
+
+    def cannot_start(self, reason: str) -> None:
+        """Say why there will be no worker, if none has joined yet. Call from any thread."""
+        with suppress(InvalidStateError):
+            self.first_worker.set_exception(DaskFlowError(reason))
 
     def scale_between(self, minimum: int, maximum: int) -> None:
         """Let Dask choose the number of workers between the bounds, from now on."""
@@ -80,25 +95,29 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
 
     def pod_ended(self, name: str, found: Problem) -> None:
         """Replace a pod that ended, from any thread; before the first worker, it is why no cluster can start."""
-        if not self.first_worker.done():
-            self.first_worker.set_exception(DaskFlowError(found.text))
-        else:
-            self.loop.add_callback(self._replace, name, found)
+        self.cannot_start(found.text)
+        self.loop.add_callback(self._replace, name, found)
 
     async def _replace(self, name: str, found: Problem) -> None:
         if name not in self.worker_spec or self.status != Status.running:
             return
-        log.warning("%s; it is replaced", found.text)
-        self._failures += 1
-        if self._failures > FAILURES_ALLOWED:
-            self._on_lost(f"worker pods keep ending, the last: {found.text}")
-            return
-        del self.worker_spec[name]
+        if not found.orderly:
+            log.warning("%s; it is replaced", found.text)
+        if not any(joined.startswith(name) for joined in self.worker_names.values()):
+            await self._pause_after_failure(found)
+        self.worker_spec.pop(name, None)
         worker = self.workers.pop(name, None)
         if worker is not None:
             await worker.close()
         if self._fixed_size is not None:
             self.scale(self._fixed_size)
+
+    async def _pause_after_failure(self, found: Problem) -> None:
+        """Wait the longer, the more pods ended one after another before they joined; without any worker, give up."""
+        self._failures += 1
+        if self._failures > FAILURES_ALLOWED and not self.scheduler_info["workers"]:
+            self._on_lost(f"worker pods keep ending, the last: {found.text}")
+        await asyncio.sleep(min(2**self._failures, MAX_PAUSE_SECONDS))
 
     def _new_worker_name(self, worker_number: int) -> str:
         return self._pods.new_name()
@@ -112,7 +131,7 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         self.worker_names.update({address: info["name"] for address, info in workers.items()})
         if workers:
             self._failures = 0
-            if not self.first_worker.done():
+            with suppress(InvalidStateError):
                 self.first_worker.set_result(next(iter(workers)))
 
     async def _close(self) -> None:

@@ -24,10 +24,16 @@ CLEAN_UP_TIMEOUT_SECONDS = 20
 class WorkerPods:
     """Creates and deletes worker pods by name, and follows them with one watch."""
 
-    def __init__(self, kube: Kube, identity: RunIdentity, make_pod: Callable[[str], Manifest]) -> None:
+    def __init__(
+        self, kube: Kube, identity: RunIdentity, make_pod: Callable[[str], Manifest], processes: int = 1
+    ) -> None:
         self._kube = kube
         self._identity = identity
         self._make_pod = make_pod
+        self.processes = processes
+        """How many workers each pod has."""
+        self.on_end: Callable[[str, Problem], None]
+        """Called, from any thread, when a pod cannot run or is gone."""
         self._numbers = itertools.count()
         self._requested: set[str] = set()
         self._problems: dict[str, Problem] = {}
@@ -55,44 +61,45 @@ class WorkerPods:
         """Delete what earlier attempts of this run left."""
         self._kube.delete_pods(self._identity.leftovers_selector, CLEAN_UP_GRACE_SECONDS)
 
-    def follow(self, on_end: Callable[[str, Problem], None]) -> None:
-        """Watch the pods in a thread of its own, from which `on_end` is called when one cannot run or is gone."""
-        threading.Thread(target=self._follow, args=(on_end,), name="pod-watch", daemon=True).start()
+    def follow(self) -> None:
+        """Watch the pods in a thread of its own, from which `on_end` is called."""
+        threading.Thread(target=self._follow, name="pod-watch", daemon=True).start()
 
-    def _follow(self, on_end: Callable[[str, Problem], None]) -> None:
+    def _follow(self) -> None:
         for event, pod in self._kube.watch_pods(self._identity.selector, self._stop_watch):
             name = pod["metadata"]["name"]
             if self.closing:
                 return
             found = problem(pod)
             if event == "DELETED" and not has_ended(pod):
-                found = Problem(f"pod {name} was deleted", hopeless=True)
+                found = Problem(f"pod {name} was deleted")
             if found is None:
                 self._problems.pop(name, None)
             else:
                 self._problems[name] = found
                 if found.hopeless:
-                    on_end(name, found)
+                    self.on_end(name, found)
 
     def problems(self) -> list[str]:
         """Return what keeps pods from running now, each in a sentence."""
         return sorted({found.text for found in list(self._problems.values())})
 
     def delete_all(self) -> None:
-        """Ask for the deletion of all pods of this attempt; none is made any more."""
-        if self.closing:
-            return
+        """Ask for the deletion of all pods of this attempt; none is made any more. A failure is logged, not raised."""
         self.closing = True
         self._stop_watch.set()
-        self._kube.delete_pods(self._identity.selector, CLEAN_UP_GRACE_SECONDS)
-
-    def wait_until_gone(self) -> None:
-        """Delete all pods, and wait until the API server has none of them. A failure is logged, not raised."""
         try:
-            self.delete_all()
-            left = self._kube.wait_until_deleted(self._identity.selector, CLEAN_UP_TIMEOUT_SECONDS)
+            self._kube.delete_pods(self._identity.selector, CLEAN_UP_GRACE_SECONDS)
         except DaskFlowError as error:
             log.warning("worker pods could not be deleted; they go with the runner's pod: %s", error)
+
+    def wait_until_gone(self) -> None:
+        """Delete all pods, those too that were being made at the first deletion, and wait until there are none."""
+        self.delete_all()
+        try:
+            left = self._kube.wait_until_deleted(self._identity.selector, CLEAN_UP_TIMEOUT_SECONDS)
+        except DaskFlowError as error:
+            log.warning("cannot tell whether the worker pods are gone: %s", error)
         else:
             if left:
-                log.warning("still being deleted: %s", ", ".join(sorted(left)))
+                log.warning("still being deleted: %s", listed(sorted(left)))

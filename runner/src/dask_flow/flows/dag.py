@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -37,8 +38,11 @@ def check(flow: Flow, params: Mapping[str, Any]) -> None:
 
 def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
     """Submit the tasks in order and wait for all; an error reaches the tasks downstream through Dask itself."""
+    from cloudpickle import register_pickle_by_value
     from distributed import wait
 
+    for module in ("dask_flow.flows", __name__):  # workers need nothing of this package
+        register_pickle_by_value(sys.modules[module])
     values: dict[Task, Any] = {}
     run_id = uuid.uuid4().hex[:8]
     for index, each in enumerate(flow.sorted_tasks()):
@@ -56,8 +60,7 @@ def _check_call(task: Task, arguments: dict[str, Any]) -> None:
     try:
         inspect.signature(task.function).bind(*positional, **keywords)
     except TypeError as error:
-        if not isinstance(task, Parameter):
-            raise InputError(f"task {task.name!r}: {error}; bind it, or give it a default") from error
+        raise InputError(f"task {task.name!r}: {error}; bind it, or give it a default") from error
 
 
 def _submit(flow: Flow, task: Task, values: Mapping[Task, Any], client: Client, key: str) -> Future:

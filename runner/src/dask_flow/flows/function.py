@@ -42,6 +42,10 @@ def run(flow: Callable[..., Any], client: Client, params: Mapping[str, Any]) -> 
         arguments[CLIENT] = client
     try:
         value = _computed(flow(**arguments), client)
+    except SystemExit as error:
+        if error.code:
+            return FlowResult(results={}, errors={_name(flow): error})
+        return FlowResult(results={})
     except Exception as error:
         return FlowResult(results={}, errors={_name(flow): error})
     return FlowResult(results={} if value is None else {_name(flow): short(value)})
