@@ -70,6 +70,7 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         self._pods = pods
         self._on_lost = on_lost
         self._failures = 0
+        self._ending: set[str] = set()
         self._fixed_size: int | None = len(names)
         worker: dict[str, Any] = {"cls": WorkerPod, "options": {"pods": pods}}
         if pods.processes > 1:
@@ -98,26 +99,35 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         self.cannot_start(found.text)
         self.loop.add_callback(self._replace, name, found)
 
-    async def _replace(self, name: str, found: Problem) -> None:
-        if name not in self.worker_spec or self.status != Status.running:
+    def _replace(self, name: str, found: Problem) -> None:
+        if name not in self.worker_spec or name in self._ending or self.status != Status.running:
             return
+        self._ending.add(name)
         if not found.orderly:
             log.warning("%s; it is replaced", found.text)
-        if not any(joined.startswith(name) for joined in self.worker_names.values()):
-            await self._pause_after_failure(found)
+        self.loop.call_later(0 if self._has_joined(name) else self._count_failure(found), self._drop, name)
+
+    def _has_joined(self, name: str) -> bool:
+        return any(joined == name or joined.startswith(f"{name}-") for joined in self.worker_names.values())
+
+    def _count_failure(self, found: Problem) -> float:
+        """Return the seconds to wait: the more, the more pods ended before they joined; without any worker, give up."""
+        self._failures += 1
+        if self._failures > FAILURES_ALLOWED and not self.scheduler_info["workers"]:
+            self._on_lost(f"worker pods keep ending, the last: {found.text}")
+        return float(min(2**self._failures, MAX_PAUSE_SECONDS))
+
+    async def _drop(self, name: str) -> None:
+        """Forget a pod that ended; a cluster of fixed size asks for another at once, an adaptive one when it needs it."""
+        self._ending.discard(name)
+        if self.status != Status.running:
+            return
         self.worker_spec.pop(name, None)
         worker = self.workers.pop(name, None)
         if worker is not None:
             await worker.close()
         if self._fixed_size is not None:
             self.scale(self._fixed_size)
-
-    async def _pause_after_failure(self, found: Problem) -> None:
-        """Wait the longer, the more pods ended one after another before they joined; without any worker, give up."""
-        self._failures += 1
-        if self._failures > FAILURES_ALLOWED and not self.scheduler_info["workers"]:
-            self._on_lost(f"worker pods keep ending, the last: {found.text}")
-        await asyncio.sleep(min(2**self._failures, MAX_PAUSE_SECONDS))
 
     def _new_worker_name(self, worker_number: int) -> str:
         return self._pods.new_name()
