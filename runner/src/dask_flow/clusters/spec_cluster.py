@@ -118,7 +118,7 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         return float(min(2**self._failures, MAX_PAUSE_SECONDS))
 
     async def _drop(self, name: str) -> None:
-        """Forget a pod that ended; a cluster of fixed size asks for another at once, an adaptive one when it needs it."""
+        """Forget a pod that ended. A cluster of fixed size asks for another now, an adaptive one when it needs it."""
         self._ending.discard(name)
         if self.status != Status.running:
             return
