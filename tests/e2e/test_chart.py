@@ -38,7 +38,7 @@ def test_ct_install_passes(namespace):
 
 def test_notes_commands_run_the_flow_and_clean_up(namespace):
     notes = namespace.install(flow={"files": {"flow.py": "def main(): return 1\n"}})
-    commands = [line.strip() for line in notes.splitlines() if line.startswith("  kubectl")]
+    commands = [line.strip() for line in notes.splitlines() if line.startswith("  ") and "kubectl" in line]
 
     outputs = [run("sh", "-c", command).stdout for command in commands]
 

@@ -57,6 +57,17 @@ def test_problem_says_why_and_whether_waiting_may_help(status, text, hopeless):
     assert found.hopeless is hopeless
 
 
+def test_pod_that_is_deleted_and_ends_in_order_was_deleted():
+    deleted = {
+        "metadata": {"name": "w-0", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {"phase": "Succeeded"},
+    }
+
+    assert problem(deleted).text == "pod w-0 was deleted"
+    assert not problem(deleted).orderly
+    assert problem(pod(phase="Succeeded")).orderly
+
+
 @pytest.mark.parametrize(
     "status",
     [

@@ -38,6 +38,8 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
 def problem(pod: Mapping[str, Any]) -> Problem | None:
     """Return what is wrong with this Pod object, if anything is."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
+    if has_ended(pod) and status["phase"] == "Succeeded" and "deletionTimestamp" in pod["metadata"]:
+        return Problem(f"pod {name} was deleted")
     if has_ended(pod):
         return Problem(f"pod {name} ended: {_ending(status)}", orderly=status["phase"] == "Succeeded")
     for container in _containers(status):
