@@ -12,8 +12,8 @@ SLOW = (
 )
 HOSTS = (
     "import socket\n"
-    "def main(client):\n"
-    "    return socket.gethostname() + ' ' + client.submit(socket.gethostname).result()\n"
+    "def host():\n    return socket.gethostname()\n"
+    "def main(client):\n    return host() + ' ' + client.submit(host).result()\n"
 )
 
 

@@ -95,6 +95,62 @@ def test_code_beside_the_file_reaches_the_workers(tmp_path):
     assert "result of main: 42" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A scheduler and a worker that have none of the flows' files."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    file = folder / "scheduler.json"
+    dashboard = ("--dashboard-address", "127.0.0.1:0")
+    started = []
+    for name, args in (
+        ("scheduler", ("--host", "127.0.0.1", "--port", "0", *dashboard)),
+        ("worker", ("--no-dashboard",)),
+    ):
+        command_line = [sys.executable, "-m", f"distributed.cli.dask_{name}"]
+        line = [*command_line, "--scheduler-file", file, *args]
+        started.append(subprocess.Popen(line, cwd=folder, stderr=subprocess.DEVNULL))
+        while not file.exists():
+            assert started[0].poll() is None
+            time.sleep(0.05)
+    yield json.loads(file.read_text())["address"]
+    for process in reversed(started):
+        process.terminate()
+        process.wait(30)
+
+
+BY_VALUE = {
+    "submitted": "def double(x): return 2 * x\ndef main(client): return client.submit(double, 21).result()\n",
+    "returned": "def double(x): return 2 * x\ndef main(client): return [client.submit(double, 21), {'a': 1}][0]\n",
+    "delayed": "import dask\ndef double(x): return 2 * x\ndef main(): return dask.delayed(double)(21)\n",
+    "helper": "from helper_of_mine import double\nfrom dask_flow import Flow, task\n"
+    "with Flow('f') as flow: task(double)(21)\n",
+    "subclass": "from dask_flow import Flow, Task\nclass Double(Task):\n    def run(self, x): return 2 * x\n"
+    "with Flow('f') as flow: Double()(21)\n",
+    "function": "from dask_flow import Flow, task\ndef double(x): return 2 * x\nwith Flow('f') as flow: task(double)(21)\n",
+    "ordered": "from dask_flow import Flow, task\n@task\ndef one(): return 1\n@task\ndef double(x): return 2 * x\n"
+    "with Flow('f') as flow: double(21, upstream_tasks=[one()])\n",
+}
+
+
+@pytest.mark.parametrize("text", BY_VALUE.values(), ids=BY_VALUE)
+def test_code_of_the_file_reaches_workers_that_do_not_have_it(tmp_path, elsewhere, text):
+    write(tmp_path, "def double(x): return 2 * x\n", "helper_of_mine.py")
+
+    done = dask_flow("run", write(tmp_path, text), "--address", elsewhere)
+
+    assert done.returncode == 0, done.stderr
+    assert ": 42" in done.stderr
+
+
+def test_futures_in_what_a_function_returns_are_awaited(tmp_path):
+    text = "def bad(x): raise ValueError('on purpose')\ndef main(client): return {'a': client.map(bad, [1])}\n"
+
+    done = dask_flow("run", write(tmp_path, text))
+
+    assert done.returncode == 1
+    assert "the flow failed: task main: ValueError: on purpose" in done.stderr
+
+
 def test_parameters_come_from_the_command_line_over_the_environment(tmp_path):
     path = write(tmp_path, "def main(a, b, c='x'): return [a, b, c]\n")
 
@@ -206,6 +262,7 @@ def test_json_log_is_one_object_a_line(tmp_path):
         (["flow_file.py", "--min-workers", "many"], "'many' is not a valid integer"),
         (["flow_file.py", "--cluster", "moon"], "'moon' is not one of"),
         ([], "Missing argument 'TARGET'"),
+        (["flow_file.py", "--address", "nonsense"], "'nonsense' is not an address such as tcp://dask-scheduler:8786"),
     ],
 )
 def test_bad_input_exits_2_with_one_message(tmp_path, args, text):

@@ -135,6 +135,14 @@ def test_function_error_is_its_own(client):
     assert isinstance(function.run(flow, client, {}).errors["flow"], KeyError)
 
 
+def test_function_must_not_be_a_coroutine():
+    async def flow():
+        pass
+
+    with pytest.raises(InputError, match=r"flow\(\) is a coroutine or a generator; define it by def"):
+        function.check(flow, {})
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -53,7 +53,7 @@ def test_module_of_the_working_directory_is_found(tmp_path, monkeypatch):
 
 
 def test_installed_modules_travel_by_name():
-    assert load("json:dumps").modules == []
+    assert load("json:dumps").modules == ()
 
 
 def test_file_named_like_a_loaded_module_does_not_replace_it(tmp_path):

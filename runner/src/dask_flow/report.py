@@ -67,7 +67,8 @@ def announce(outcome: Outcome, durations: Mapping[str, float]) -> None:
         log.info("%s: %s, %.3f s in all, on %s", group.name, count, group.seconds, listed(group.workers))
     for name, text in outcome.results.items():
         log.info("result of %s:%s%s", name, "\n" if "\n" in text else " ", text)
-    log.info("where the time went: %s", ", ".join(f"{step} {seconds:.2f} s" for step, seconds in durations.items()))
+    if durations:
+        log.info("where the time went: %s", ", ".join(f"{step} {seconds:.2f} s" for step, seconds in durations.items()))
     log.log(logging.ERROR if outcome.exit_code else logging.INFO, "%s", outcome.reason)
 
 

@@ -57,7 +57,9 @@ def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
         client = _opened(stack, settings, steps, events)
-        loaded.pickle_by_value()
+        from dask_flow.by_value import send_by_value  # after the cluster is open: it imports distributed
+
+        send_by_value(loaded.modules)
         started = time.time()
         with steps("flow ran"):
             result = _supervise(loaded.flow, client, settings, events)
@@ -81,7 +83,8 @@ def _opened(
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Return the error as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _tasks(client: Client, started: float) -> tuple[TaskGroup, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def check(settings: RunSettings) -> None:
             raise InputError(f"{option(name)} must be more than 0 seconds, not {seconds:g}")
     if settings.cluster == "static" and not settings.address:
         raise InputError("--cluster static needs --address, such as tcp://dask-scheduler:8786")
+    if settings.address and not re.fullmatch(r"(\w+://)?(\[[^\]]+\]|[^:/\s]+):\d+", settings.address):
+        raise InputError(f"--address {settings.address!r} is not an address such as tcp://dask-scheduler:8786")
     if settings.address and settings.cluster not in ("auto", "static"):
         raise InputError(f"--address is for --cluster static, not {settings.cluster}; leave out one of the two")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import importlib.util
@@ -19,20 +20,12 @@ from dask_flow.errors import DaskFlowError, InputError
 __all__ = ["Loaded", "load"]
 
 
+@dataclasses.dataclass(frozen=True)
 class Loaded:
-    """A flow, and the modules whose code workers do not have: it travels by value."""
+    """A flow, and the modules whose code workers do not have."""
 
-    def __init__(self, target: str, flow: Any, modules: list[ModuleType]) -> None:
-        self.target = target
-        self.flow = flow
-        self.modules = modules
-
-    def pickle_by_value(self) -> None:
-        """Have cloudpickle send the code of the flow's own modules along, instead of their names."""
-        import cloudpickle
-
-        for module in self.modules:
-            cloudpickle.register_pickle_by_value(module)
+    flow: Any
+    modules: tuple[ModuleType, ...]
 
 
 def load(target: str) -> Loaded:
@@ -50,7 +43,7 @@ def load(target: str) -> Loaded:
         raise InputError(f"{source} has no {name!r}{_suggest(name, dir(module), _candidates(module))}")
     if isinstance(flow, Task) or not (isinstance(flow, Flow) or callable(flow)):
         raise InputError(f"{target} is of type {type(flow).__name__}, which is neither a flow nor a function")
-    return Loaded(target, flow, _own_modules(module, set(sys.modules) - known))
+    return Loaded(flow, tuple(_own_modules(module, set(sys.modules) - known)))
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -38,11 +38,11 @@ def check(flow: Flow, params: Mapping[str, Any]) -> None:
 
 def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
     """Submit the tasks in order and wait for all; an error reaches the tasks downstream through Dask itself."""
-    from cloudpickle import register_pickle_by_value
     from distributed import wait
 
-    for module in ("dask_flow.flows", __name__):  # workers need nothing of this package
-        register_pickle_by_value(sys.modules[module])
+    from dask_flow.by_value import send_by_value
+
+    send_by_value([sys.modules["dask_flow.flows"], sys.modules[__name__]])  # workers need nothing of this package
     values: dict[Task, Any] = {}
     run_id = uuid.uuid4().hex[:8]
     for index, each in enumerate(flow.sorted_tasks()):

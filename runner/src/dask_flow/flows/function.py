@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dask_flow.core import Flow
 from dask_flow.errors import InputError
 from dask_flow.flows import FlowResult, short
 
@@ -20,6 +21,8 @@ CLIENT = "client"
 def check(flow: Callable[..., Any], params: Mapping[str, Any]) -> None:
     """Raise InputError for parameters that the function does not have, or needs and does not get."""
     signature, name = inspect.signature(flow), _name(flow)
+    if inspect.iscoroutinefunction(flow) or inspect.isgeneratorfunction(flow) or inspect.isasyncgenfunction(flow):
+        raise InputError(f"{name}() is a coroutine or a generator; define it by def, with return")
     known = [each for each in signature.parameters if each != CLIENT]
     takes_any = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
     for given in params:
@@ -36,7 +39,7 @@ def check(flow: Callable[..., Any], params: Mapping[str, Any]) -> None:
 
 
 def run(flow: Callable[..., Any], client: Client, params: Mapping[str, Any]) -> FlowResult:
-    """Call the function here; a Dask collection or future that it returns is computed on the cluster."""
+    """Call the function here; the Dask collections and futures that it returns are computed."""
     arguments = dict(params)
     if CLIENT in inspect.signature(flow).parameters:
         arguments[CLIENT] = client
@@ -52,12 +55,12 @@ def run(flow: Callable[..., Any], client: Client, params: Mapping[str, Any]) -> 
 
 
 def _computed(value: Any, client: Client) -> Any:
-    from dask.base import is_dask_collection
-    from distributed import Future
+    """Compute the Dask collections and futures in what the function returned, however deep in lists and dicts."""
+    import dask
 
-    if is_dask_collection(value):
-        value = client.compute(value)
-    return value.result() if isinstance(value, Future) else value
+    if isinstance(value, Flow):
+        raise TypeError("the function returned a Flow; define it at the top level of the file instead")
+    return client.gather(dask.compute(value, scheduler=client)[0])
 
 
 def _name(flow: Callable[..., Any]) -> str:
