@@ -126,7 +126,8 @@ BY_VALUE = {
     "with Flow('f') as flow: task(double)(21)\n",
     "subclass": "from dask_flow import Flow, Task\nclass Double(Task):\n    def run(self, x): return 2 * x\n"
     "with Flow('f') as flow: Double()(21)\n",
-    "function": "from dask_flow import Flow, task\ndef double(x): return 2 * x\nwith Flow('f') as flow: task(double)(21)\n",
+    "function": "from dask_flow import Flow, task\ndef double(x): return 2 * x\n"
+    "with Flow('f') as flow: task(double)(21)\n",
     "ordered": "from dask_flow import Flow, task\n@task\ndef one(): return 1\n@task\ndef double(x): return 2 * x\n"
     "with Flow('f') as flow: double(21, upstream_tasks=[one()])\n",
 }
