@@ -93,6 +93,12 @@ def test_broken_package_is_named_with_its_line(tmp_path, monkeypatch):
         ("x = 1\n", "my_flow.py:x", "is of type int, which is neither a flow nor a function"),
         ("\nif True\n", "my_flow.py", r"my_flow.py:2: syntax error: expected ':'"),
         ("import nonsense_xyz\n", "my_flow.py", r"my_flow.py:1: no module named 'nonsense_xyz'; add it to the image"),
+        ("import dask_flow.schedules\n", "my_flow.py", r"my_flow.py:1: .*'dask_flow.schedules'; dask-flow has no such"),
+        (
+            "from dask_flow import task\n\n@task\ndef f(): ...\nf()\n",
+            "my_flow.py",
+            r"my_flow.py:5: task 'f': no flow is",
+        ),
         ("\n\n1 / 0\n", "my_flow.py", r"my_flow.py:3: ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(0)\n", "my_flow.py", r"my_flow.py:2: SystemExit: 0"),
         ("from dask_flow import task\n@task\ndef f(): ...\n", "my_flow.py", "has nothing to run"),

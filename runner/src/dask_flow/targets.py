@@ -86,14 +86,14 @@ def _input_errors(source: str) -> Iterator[None]:
     """Turn whatever the flow's own code raises while it is imported into one sentence with its file and line."""
     try:
         yield
-    except DaskFlowError:
-        raise
+    except DaskFlowError as error:
+        raise InputError(f"{_place(error, source)}: {error}") from error
     except SyntaxError as error:
         raise InputError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}") from error
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{_place(error, source)}: no module named {error.name!r}; add it to the image that runs the flow"
-        ) from error
+        ours = str(error.name).startswith("dask_flow.")
+        hint = "dask-flow has no such part" if ours else "add it to the image that runs the flow"
+        raise InputError(f"{_place(error, source)}: no module named {error.name!r}; {hint}") from error
     except (Exception, SystemExit) as error:
         raise InputError(f"{_place(error, source)}: {type(error).__name__}: {error}") from error
 
