@@ -31,7 +31,13 @@ def deleted():
 def namespace(deleted):
     made = Namespace()
     run("kubectl", "create", "namespace", made.name)
-    run("kubectl", "label", "namespace", made.name, "pod-security.kubernetes.io/enforce=restricted")
+    run(
+        "kubectl",
+        "label",
+        "namespace",
+        made.name,
+        *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
+    )
     yield made
     run("kubectl", "delete", "namespace", made.name, "--wait=false")
     deleted.append(made.name)

@@ -42,9 +42,9 @@ class Namespace:
     def install(self, release="r", *args, image=IMAGE, upgrade=False, **values):
         repository, tag = image.rsplit(":", 1)
         values["image"] = {"repository": repository, "tag": tag}
-        verb = ["upgrade"] if upgrade else ["install"]
+        verb = "upgrade" if upgrade else "install"
         return run(
-            *("helm", *verb, release, CHART, "-n", self.name, "-f", ROOT / "values/dev.yaml", "-f", "-", *args),
+            *("helm", verb, release, CHART, "-n", self.name, "-f", ROOT / "values/dev.yaml", "-f", "-", *args),
             stdin=json.dumps(values),
         ).stdout
 

@@ -21,6 +21,12 @@ def flow(text, **values):
     return {"files": {"flow.py": text}, **values}
 
 
+def kill(namespace, runner, process):
+    """Kill a process of the runner's pod, and maybe with it the one that does so."""
+    script = f"import psutil; {process}.kill()"
+    namespace.kubectl("exec", runner, "--", "python", "-c", script, check=False)
+
+
 def test_hello_runs_on_a_worker_pod_and_leaves_nothing(namespace):
     namespace.install(flow=flow(HELLO))
     before = namespace.objects()
@@ -168,8 +174,7 @@ def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
     namespace.start()
     runner, _ = namespace.running_worker()
 
-    kill = "import psutil; psutil.Process(1).children()[0].children()[0].kill()"
-    namespace.kubectl("exec", runner, "--", "python", "-c", kill, check=False)  # it may die with what it kills
+    kill(namespace, runner, "psutil.Process(1).children()[0].children()[0]")
     end = namespace.finish()
 
     first, second = namespace.runners()
@@ -186,8 +191,7 @@ def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
     namespace.start()
     runner, _ = namespace.running_worker()
 
-    kill = "import psutil; psutil.Process(1).children()[0].kill()"
-    namespace.kubectl("exec", runner, "--", "python", "-c", kill, check=False)  # it may die with what it kills
+    kill(namespace, runner, "psutil.Process(1).children()[0]")
     end = namespace.finish()
 
     assert (end.condition, end.exit_code) == ("Complete", 0)

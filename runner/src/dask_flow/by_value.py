@@ -13,6 +13,7 @@ from distributed.protocol import pickle as dask_pickle
 __all__ = ["send_by_value"]
 
 _names: set[bytes] = set()
+_plain_dumps: Callable[..., bytes] = dask_pickle.dumps
 
 
 def send_by_value(modules: Iterable[ModuleType]) -> None:
@@ -24,12 +25,7 @@ def send_by_value(modules: Iterable[ModuleType]) -> None:
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
         _names.add(_as_pickled(module.__name__))
-    if dask_pickle.dumps is not _dumps:
-        global _plain_dumps  # distributed's, which ours extends
-        _plain_dumps, dask_pickle.dumps = dask_pickle.dumps, _dumps
-
-
-_plain_dumps: Callable[..., bytes] = dask_pickle.dumps
+    dask_pickle.dumps = _dumps
 
 
 def _as_pickled(name: str) -> bytes:

@@ -24,7 +24,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 def _option(*names: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
     """Declare an option that is also the environment variable DASK_FLOW_<OPTION>."""
-    variable = "DASK_FLOW_" + names[0].removeprefix("--").split("/")[0].replace("-", "_").upper()
+    variable = "DASK_FLOW_" + names[0].removeprefix("--").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=True, **kwargs)
 
 

@@ -110,8 +110,7 @@ class WorkerTemplate:
         """How many workers a pod has: what `--nworkers` says, if it is a number."""
         container = dask_container(self.pod)
         line = [*container.get("command", ()), *container.get("args", ())]
-        value = next((value for flag, value in pairwise([*line, ""]) if flag == "--nworkers"), "1")
-        value = next((word.partition("=")[2] for word in line if word.startswith("--nworkers=")), value)
+        value = _flag_value(line, "--nworkers") or ""
         return int(value) if value.isdigit() else 1
 
 
@@ -254,7 +253,7 @@ def _fill_dask_container(container: Manifest, name: str, scheduler: str, identit
     # The pod's status then says how the log ended, and the runner needs no right to read logs.
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     for flag, value in (("--name", name), ("--death-timeout", str(DEATH_TIMEOUT_SECONDS))):
-        if not _has_flag(line, flag):
+        if _flag_value(line, flag) is None:
             line += [flag, value]
     env = [*identity.env, *(container.get("env") or []), {"name": "DASK_SCHEDULER_ADDRESS", "value": scheduler}]
     container["env"] = list({each["name"]: each for each in env}.values())
@@ -262,5 +261,11 @@ def _fill_dask_container(container: Manifest, name: str, scheduler: str, identit
         container["envFrom"] = [*identity.env_from, *(container.get("envFrom") or [])]
 
 
-def _has_flag(line: Sequence[str], flag: str) -> bool:
-    return any(str(word) == flag or str(word).startswith(f"{flag}=") for word in line)
+def _flag_value(line: Sequence[str], flag: str) -> str | None:
+    """Return what follows a flag, as `--flag value` or `--flag=value`; None if the flag is not there."""
+    for word, following in pairwise([*map(str, line), ""]):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+    return None
