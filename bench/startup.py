@@ -53,12 +53,10 @@ with Client(os.environ["DASK_SCHEDULER_ADDRESS"]) as client:
     print("first-task", client.submit(time.time).result(), flush=True)
 """
 KUBECLUSTER = """
-import os, time
-from dask_kubernetes.operator import KubeCluster, make_cluster_spec
-spec = make_cluster_spec(NAME, image=IMAGE, n_workers=WORKERS, worker_command="dask worker")
-spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
+import time
+from dask_kubernetes.operator import KubeCluster
 from distributed import Client
-kwargs = {"custom_cluster_spec": spec, "namespace": NAMESPACE, "quiet": True, "resource_timeout": 20}
+kwargs = {"custom_cluster_spec": SPEC, "namespace": NAMESPACE, "quiet": True, "resource_timeout": 20}
 with KubeCluster(**kwargs) as cluster, Client(cluster) as client:
     print("first-task", client.submit(time.time).result(), flush=True)
 """
@@ -87,15 +85,13 @@ def contenders(image: str) -> dict[str, Callable[[str], None]]:
         batch.create_namespaced_job(NAMESPACE, from_template(name, template))
 
     def kube_cluster(name: str) -> None:
-        script = f"NAME, IMAGE, WORKERS, NAMESPACE = {name!r}, {image!r}, {WORKERS}, {NAMESPACE!r}" + KUBECLUSTER
+        script = f"SPEC, NAMESPACE = {cluster_spec(name, image)!r}, {NAMESPACE!r}" + KUBECLUSTER
         spec = pod_spec(image, ["python", "-c", script]) | {"serviceAccountName": "operator"}
         job = {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": {"spec": spec}}}
         batch.create_namespaced_job(NAMESPACE, job)
 
     def dask_job(name: str) -> None:
-        custom.create_namespaced_custom_object(
-            "kubernetes.dask.org", "v1", NAMESPACE, "daskjobs", dask_job_of(name, image)
-        )
+        custom.create_namespaced_custom_object(*DASK_JOBS, dask_job_of(name, image))
 
     template = batch.read_namespaced_cron_job("bench-dask-flow", NAMESPACE).spec.job_template
     return {"dask-flow": dask_flow, "KubeCluster": kube_cluster, "DaskJob": dask_job}
@@ -110,17 +106,22 @@ def pod_spec(image: str, args: list[str]) -> dict[str, Any]:
     return {"restartPolicy": "Never", "containers": [container]}
 
 
-def dask_job_of(name: str, image: str) -> dict[str, Any]:
+def cluster_spec(name: str, image: str) -> dict[str, Any]:
+    """Return the peers' cluster, with commands that today's distributed has."""
     from dask_kubernetes.operator import make_cluster_spec
 
-    cluster: dict[str, Any] = make_cluster_spec(name, image=image, n_workers=WORKERS, worker_command="dask worker")
-    cluster["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]  # noqa: S104
+    spec: dict[str, Any] = make_cluster_spec(name, image=image, n_workers=WORKERS, worker_command="dask worker")
+    spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]  # noqa: S104
+    return spec
+
+
+def dask_job_of(name: str, image: str) -> dict[str, Any]:
     job = {"spec": pod_spec(image, ["python", "-c", CLIENT])}
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskJob",
         "metadata": {"name": name},
-        "spec": {"job": job, "cluster": {"spec": cluster["spec"]}},
+        "spec": {"job": job, "cluster": {"spec": cluster_spec(name, image)["spec"]}},
     }
 
 
@@ -188,11 +189,9 @@ def follow(name: str, version: str) -> tuple[str, float]:
 
 
 def delete(name: str) -> None:
-    jobs = client.CustomObjectsApi().list_namespaced_custom_object("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
+    jobs = client.CustomObjectsApi().list_namespaced_custom_object(*DASK_JOBS)
     if any(job["metadata"]["name"] == name for job in jobs["items"]):
-        client.CustomObjectsApi().delete_namespaced_custom_object(
-            "kubernetes.dask.org", "v1", NAMESPACE, "daskjobs", name
-        )
+        client.CustomObjectsApi().delete_namespaced_custom_object(*DASK_JOBS, name)
         return
     client.BatchV1Api().delete_namespaced_job(name, NAMESPACE, propagation_policy="Background")
 
