@@ -8,14 +8,18 @@ if [ -n "${EXTRA_CONDA_PACKAGES:-}${EXTRA_APT_PACKAGES:-}" ]; then
   exit 2
 fi
 if [ -n "${EXTRA_PIP_PACKAGES:-}" ]; then
+  # An environment over the image's, which this user cannot write to: pip sees what is there, and may install other versions.
   extra=$(mktemp -d)
+  python -m venv --without-pip "$extra"
+  packages=$("$extra/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+  python -c "import sysconfig; print(sysconfig.get_path('purelib'))" >"$packages/image.pth"
   # shellcheck disable=SC2086 # a list of requirements, separated by blanks
-  pip install --quiet --no-cache-dir --prefix "$extra" $EXTRA_PIP_PACKAGES || {
+  pip --python "$extra/bin/python" install --quiet --no-cache-dir $EXTRA_PIP_PACKAGES || {
     echo "EXTRA_PIP_PACKAGES=$EXTRA_PIP_PACKAGES could not be installed; see pip's message above." >&2
     exit 2
   }
-  PYTHONPATH=$(python -c "import sysconfig; print(sysconfig.get_path('purelib', vars={'base': '$extra'}))")${PYTHONPATH:+:$PYTHONPATH}
-  export PYTHONPATH PATH="$extra/bin:$PATH"
+  export PYTHONPATH="$packages${PYTHONPATH:+:$PYTHONPATH}" PATH="$extra/bin:$PATH"
+  rm "$extra"/bin/python*
 fi
 
 # `run` and options are dask-flow's. `dask worker` loads every plugin of the dask
