@@ -11,7 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from dask_flow import cli
-from dask_flow.manifests import parse_worker_spec
+from dask_flow.manifests import permissions
+from dask_flow.settings import RunSettings
+from dask_flow.specs import parse_spec
 from rendering import CHART
 
 ROOT = CHART.parents[1]
@@ -81,6 +83,17 @@ def test_failures_of_the_flow_are_final_and_those_of_the_cluster_are_not(chart):
     assert rules[1]["onExitCodes"] == {"containerName": "runner", "operator": "In", "values": [1, 2]}
 
 
+@pytest.mark.parametrize(
+    "cluster", [{}, {"tls": False}, {"scheduler": "pod"}, {"schedulerSpec": "kind: Pod", "tls": False}]
+)
+def test_role_grants_what_the_runner_needs_and_no_more(chart, cluster):
+    role = chart.only("Role", flow=FLOW, cluster=cluster)
+    granted = {resource: tuple(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+
+    scheduler = "pod" if cluster.keys() & {"scheduler", "schedulerSpec"} else "runner"
+    assert granted == permissions(RunSettings(target="f", tls=cluster.get("tls", True), scheduler=scheduler))
+
+
 def test_settings_are_options_of_the_runner(chart):
     values = {
         "mode": "static",
@@ -89,6 +102,13 @@ def test_settings_are_options_of_the_runner(chart):
         "maxWorkers": 4,
         "image": "x:1",
         "startupTimeoutSeconds": 12.5,
+        "scheduler": "pod",
+        "schedulerSpec": "kind: Pod",
+        "workerSpec": "kind: Pod",
+        "workStealing": False,
+        "tls": False,
+        "adaptive": {"intervalSeconds": 2, "targetDurationSeconds": 3.5, "waitCount": 4},
+        "allowedFailures": 0,
     }
     given = env(chart.pod(flow={**FLOW, "params": {"n": [1, "a"]}}, cluster=values))
     known = {option.envvar for option in cli.run.params} | {
@@ -101,6 +121,14 @@ def test_settings_are_options_of_the_runner(chart):
     assert given["DASK_FLOW_ADDRESS"] == "tcp://s:8786"
     assert (given["DASK_FLOW_MIN_WORKERS"], given["DASK_FLOW_MAX_WORKERS"]) == ("2", "4")
     assert given["DASK_FLOW_IMAGE"] == "x:1"
+    assert given["DASK_FLOW_SCHEDULER_SPEC"] == "/etc/dask-flow/scheduler_spec.yaml"
+    assert (given["DASK_FLOW_SCHEDULER"], given["DASK_FLOW_TLS"]) == ("pod", "false")
+    assert (given["DASK_FLOW_WORK_STEALING"], given["DASK_FLOW_ALLOWED_FAILURES"]) == ("false", "0")
+    assert [given[f"DASK_FLOW_ADAPTIVE_{name}"] for name in ("INTERVAL", "TARGET_DURATION", "WAIT_COUNT")] == [
+        "2",
+        "3.5",
+        "4",
+    ]
     assert json.loads(given["DASK_FLOW_PARAMS"]) == {"n": [1, "a"]}
 
 
@@ -125,7 +153,7 @@ def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path
 
 def test_what_is_not_given_is_left_to_the_flow(chart):
     assert set(env(chart.pod(flow=FLOW))) == {
-        *("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_CLUSTER", "DASK_FLOW_STARTUP_TIMEOUT")
+        *("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_CLUSTER", "DASK_FLOW_STARTUP_TIMEOUT", "DASK_FLOW_TLS")
     }
 
 
@@ -139,7 +167,7 @@ def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
         env(chart.pod(flow=FLOW, cluster={"workerSpec": text}))["DASK_FLOW_WORKER_SPEC"]
         == "/etc/dask-flow/worker_spec.yaml"
     )
-    assert parse_worker_spec(data["worker_spec.yaml"], Path("x")).replicas == 2
+    assert parse_spec(data["worker_spec.yaml"], Path("x")).replicas == 2
 
 
 def test_files_are_mounted_where_the_target_is(chart):

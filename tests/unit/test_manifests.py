@@ -1,11 +1,20 @@
+import base64
 import copy
 import json
 from pathlib import Path
 
-import pytest
-from dask_flow.errors import InputError
-from dask_flow.manifests import RunIdentity, parse_worker_spec, read_worker_template, worker_pod
+from dask_flow.manifests import (
+    RunIdentity,
+    address_at,
+    dask_pod,
+    permissions,
+    scheduler_service,
+    template_variables,
+    tls_secret,
+)
 from dask_flow.settings import RunSettings
+from dask_flow.specs import parse_spec, read_templates
+from dask_flow.tls import KeyPair
 
 SETTINGS = RunSettings(target="flow.py")
 SEED = Path(__file__).parent / "worker_spec.yaml"
@@ -32,11 +41,11 @@ RUNNER = {
 IDENTITY = RunIdentity.of_pod(RUNNER)
 
 
-def pod(spec=None, settings=SETTINGS, identity=IDENTITY):
-    template = (
-        parse_worker_spec(spec, Path("worker_spec.yaml")) if spec else read_worker_template(settings, identity, {})
-    )
-    return worker_pod(template.pod, "nightly-x7k2p-worker-0", "tcp://10.0.0.7:8786", settings, identity)
+def pod(spec=None, settings=SETTINGS, identity=IDENTITY, role="worker"):
+    templates = read_templates(settings, template_variables(settings, identity, {}))
+    template = parse_spec(spec, Path(f"{role}_spec.yaml"), role) if spec else getattr(templates, role)
+    address = "tls://10.0.0.7:8786" if role == "worker" else None
+    return dask_pod(template, f"nightly-x7k2p-{role}-0", settings, identity, address)
 
 
 def env(container):
@@ -62,7 +71,7 @@ def test_default_pod_is_restricted_owned_and_joins_the_scheduler():
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert container["args"][:2] == ["dask", "worker"]
     assert container["args"][-4:] == ["--name", "nightly-x7k2p-worker-0", "--death-timeout", "60"]
-    assert env(container)["DASK_SCHEDULER_ADDRESS"] == "tcp://10.0.0.7:8786"
+    assert env(container)["DASK_SCHEDULER_ADDRESS"] == "tls://10.0.0.7:8786"
 
 
 def test_worker_has_the_runners_image_secrets_and_environment_but_not_its_settings():
@@ -84,19 +93,13 @@ def test_settings_name_another_image_and_secret():
 
 
 def test_seeds_spec_keeps_what_it_says_and_gets_what_it_lacks():
-    template = parse_worker_spec(SEED.read_text(), SEED)
-    made = worker_pod(template.pod, "w-0", "tcp://10.0.0.7:8786", SETTINGS, IDENTITY)
+    made = pod(SEED.read_text())
     container = made["spec"]["containers"][0]
 
-    assert template.replicas == 2
-    assert len(template.warnings) == 3
-    assert "replicas" not in made["spec"]
     assert made["metadata"]["labels"]["foo"] == "bar"
+    assert made["metadata"]["annotations"] == {"kubectl.kubernetes.io/default-container": "dask-worker"}
     assert container["image"] == "gcr.io/dev/dask-k8s-flow:0.1.0"
-    assert container["args"] == [
-        *("dask", "worker", "--nthreads", "2", "--no-dashboard", "--memory-limit", "4GB"),
-        *("--name", "w-0", "--death-timeout", "60"),
-    ]
+    assert container["args"][-4:] == ["--name", "nightly-x7k2p-worker-0", "--death-timeout", "60"]
     assert env(container)["EXTRA_PIP_PACKAGES"] == "fastparquet git+https://github.com/dask/distributed"
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "4G"}
 
@@ -125,10 +128,10 @@ def test_spec_wins_over_what_would_be_filled_in():
 
 
 def test_pods_do_not_share_state():
-    template = parse_worker_spec(SEED.read_text(), SEED)
+    template = parse_spec(SEED.read_text(), SEED)
     before = copy.deepcopy(template.pod)
 
-    worker_pod(template.pod, "w-0", "tcp://10.0.0.7:8786", SETTINGS, IDENTITY)
+    dask_pod(template, "w-0", SETTINGS, IDENTITY, "tls://10.0.0.7:8786")
 
     assert template.pod == before
 
@@ -138,14 +141,15 @@ def test_long_names_stay_within_a_host_names_63_characters_and_differ_by_attempt
     runner["metadata"] |= {"name": "n" * 57 + "-x7k2p", "uid": "0123456789"}
     runner["metadata"]["labels"] = {"batch.kubernetes.io/job-name": "n" * 57}
 
-    prefix = RunIdentity.of_pod(runner).worker_prefix
+    prefix = f"{RunIdentity.of_pod(runner).prefix}-worker"
 
     assert len(f"{prefix}-9999") <= 63
     assert "01234567" in prefix
 
 
-def test_ipv6_address_has_brackets():
-    assert RunIdentity.of_pod({**RUNNER, "status": {"podIP": "fd00::7"}}).pod_host == "[fd00::7]"
+def test_address_says_whether_it_is_tls_and_puts_ipv6_in_brackets():
+    assert address_at("fd00::7", SETTINGS) == "tls://[fd00::7]:8786"
+    assert address_at("10.0.0.7", RunSettings(target="f", tls=False)) == "tcp://10.0.0.7:8786"
 
 
 def test_empty_keys_are_as_good_as_none():
@@ -154,50 +158,61 @@ def test_empty_keys_are_as_good_as_none():
     assert made["spec"]["containers"][0]["args"][:2] == ["dask", "worker"]
 
 
-@pytest.mark.parametrize(
-    ("args", "processes"),
-    [(["--nworkers", "3"], 3), (["--nprocs=2"], 2), (["--nworkers", "auto"], 1), (["--nthreads", "4"], 1)],
-)
-def test_processes_of_a_worker_pod(args, processes):
-    spec = {"spec": {"containers": [{"name": "w", "args": ["dask", "worker", *args]}]}}
+def test_lists_are_merged_by_name_and_sidecars_stay():
+    made = pod(
+        """
+        spec:
+          volumes: [{name: dask-flow-tls, emptyDir: {}}, {name: data, emptyDir: {}}]
+          initContainers: [{name: fetch, image: curl}]
+          containers:
+            - {name: proxy, image: envoy}
+            - name: worker
+              env: [{name: DASK_SCHEDULER_ADDRESS, value: elsewhere}, {name: BUCKET, value: other}]
+              volumeMounts: [{name: data, mountPath: /data}]
+        """
+    )
+    volumes = {volume["name"]: volume for volume in made["spec"]["volumes"]}
+    proxy, worker = made["spec"]["containers"]
 
-    assert parse_worker_spec(json.dumps(spec), SEED).processes == processes
-
-
-def test_spec_is_a_template(tmp_path):
-    path = tmp_path / "worker_spec.yaml"
-    path.write_text("spec: {containers: [{image: '{{ image }}', env: [{name: A, value: '{{ params.n }} {{ run }}'}]}]}")
-    settings = RunSettings(target="f", worker_spec=path, params={"n": 7})
-
-    container = read_worker_template(settings, IDENTITY, {}).pod["spec"]["containers"][0]
-
-    assert container["image"] == "example.org/flow:1"
-    assert env(container)["A"] == "7 nightly"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("kind: Deployment\nspec: {}", "kind is 'Deployment'; a worker spec must be a Pod manifest"),
-        ("- a\n- b", "a Pod manifest must be a YAML mapping, not list"),
-        ("", "a Pod manifest must be a YAML mapping, not NoneType"),
-        ("a: b\n c: d: e", r"worker_spec.yaml:2: not YAML"),
-        ("spec: {}", "spec.containers must be a list with at least one container"),
-        ("spec: {containers: [worker]}", "spec.containers must be a list"),
-        ("spec: {replicas: 0, containers: [{}]}", "spec.replicas must be a whole number of at least 1, not 0"),
-        ("spec: {containers: [{args: dask worker}]}", "args must be a list of texts"),
-        ("a: '{{ nothing }}'", "'nothing' is undefined; variables are image, namespace"),
-        ("a: b\nc: '{% if %}'", r"worker_spec.yaml:2: Expected an expression"),
-    ],
-)
-def test_bad_specs_are_one_sentence_with_the_file(tmp_path, text, message):
-    path = tmp_path / "worker_spec.yaml"
-    path.write_text(text)
-
-    with pytest.raises(InputError, match=message):
-        read_worker_template(RunSettings(target="f", worker_spec=path), IDENTITY, {})
+    assert volumes.keys() == {"data", "dask-flow-tls"}
+    assert volumes["dask-flow-tls"]["secret"] == {"secretName": "nightly-x7k2p-tls"}
+    assert [each["name"] for each in made["spec"]["initContainers"]] == ["fetch"]
+    assert "volumeMounts" not in proxy
+    assert [mount["mountPath"] for mount in worker["volumeMounts"]] == ["/data", "/etc/dask-flow/tls"]
+    assert env(worker)["BUCKET"] == "other"
+    assert env(worker)["DASK_SCHEDULER_ADDRESS"] == "tls://10.0.0.7:8786"
+    assert made["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "worker"
 
 
-def test_unreadable_spec_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match=r"cannot read the worker spec .*none.yaml: No such file"):
-        read_worker_template(RunSettings(target="f", worker_spec=tmp_path / "none.yaml"), IDENTITY, {})
+def test_scheduler_pod_listens_by_tls_says_when_it_is_ready_and_serves_no_proxy():
+    settings = RunSettings(target="f", scheduler="pod", work_stealing=False)
+    made = pod(settings=settings, role="scheduler")
+    container = made["spec"]["containers"][0]
+    service = scheduler_service(IDENTITY)
+
+    assert container["args"] == [
+        *("dask", "scheduler", "--port", "8786", "--dashboard-address", ":8787", "--protocol", "tls"),
+    ]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8787}
+    assert "proxy" not in env(container)["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"]
+    assert env(container)["DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING"] == "False"
+    assert service["spec"]["selector"].items() <= made["metadata"]["labels"].items()
+
+
+def test_without_tls_there_is_no_key_and_no_demand_for_one():
+    made = pod(settings=RunSettings(target="f", tls=False))
+
+    assert "dask-flow-tls" not in json.dumps(made)
+    assert "REQUIRE_ENCRYPTION" not in json.dumps(made)
+    assert "secrets" not in permissions(RunSettings(target="f", tls=False))
+
+
+def test_secret_holds_the_key_pair_that_no_repr_shows():
+    pair = KeyPair.generate()
+    secret = tls_secret(pair, IDENTITY)
+
+    assert base64.b64decode(secret["data"]["tls.key"]).decode() == pair.key
+    assert "PRIVATE KEY" in pair.key
+    assert "PRIVATE KEY" not in repr(pair)
+    assert secret["metadata"]["name"] == "nightly-x7k2p-tls"
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == "u-1"

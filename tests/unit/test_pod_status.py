@@ -1,5 +1,5 @@
 import pytest
-from dask_flow.pod_status import problem
+from dask_flow.pod_status import has_ended, is_ready, mount_problem, problem
 
 
 def pod(**status):
@@ -29,7 +29,7 @@ def container(**state):
         ),
         (
             {"phase": "Failed", "containerStatuses": [container(terminated={"reason": "OOMKilled", "exitCode": 137})]},
-            "pod w-0 ended: container worker: OOMKilled, exit code 137",
+            "pod w-0 ended: container worker: OOMKilled, exit code 137, no memory limit: the node had none left",
             True,
         ),
         (
@@ -55,6 +55,73 @@ def test_problem_says_why_and_whether_waiting_may_help(status, text, hopeless):
 
     assert found.text == text
     assert found.hopeless is hopeless
+
+
+def test_oom_kill_names_the_limit_and_is_its_own_cause():
+    killed = container(terminated={"reason": "OOMKilled", "exitCode": 137})
+    spec = {"containers": [{"name": "worker", "resources": {"limits": {"memory": "512Mi"}}}]}
+
+    found = problem({**pod(phase="Failed", containerStatuses=[killed]), "spec": spec})
+
+    assert (found.text, found.cause, found.disruption) == (
+        "pod w-0 ended: container worker: OOMKilled, exit code 137, memory limit 512Mi",
+        "OOMKilled",
+        False,
+    )
+
+
+def test_disruption_is_told_from_a_failure_as_soon_as_it_is_announced():
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "by p-1"}
+
+    found = problem(pod(phase="Running", conditions=[condition]))
+
+    assert (found.text, found.cause) == (
+        "pod w-0 is taken away: PreemptionByScheduler: by p-1",
+        "PreemptionByScheduler",
+    )
+    assert found.disruption
+
+
+def test_crash_loop_shows_the_last_words():
+    crashed = container(waiting={"reason": "CrashLoopBackOff", "message": "back-off 10s"})
+    crashed["lastState"] = {"terminated": {"exitCode": 1, "message": "no such option --nprocss\n"}}
+
+    text = problem(pod(containerStatuses=[crashed])).text
+
+    assert text.endswith(
+        "CrashLoopBackOff: back-off 10s; container worker: Error, exit code 1\n  no such option --nprocss"
+    )
+
+
+def test_end_of_dasks_container_is_the_pods_end_though_a_sidecar_goes_on():
+    made = pod(phase="Running", containerStatuses=[container(terminated={"exitCode": 0})])
+    made["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "worker"}
+    made["spec"] = {"restartPolicy": "Never", "containers": []}
+
+    assert has_ended(made)
+    assert problem(made).orderly
+    assert not has_ended({**made, "spec": {"restartPolicy": "Always", "containers": []}})
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "hopeless"),
+    [
+        ("FailedMount", 'MountVolume.SetUp failed for volume "v" : secret "nothing" not found', True),
+        ("FailedMount", "hostPath type check failed: /data is not a directory", True),
+        ("FailedMount", "failed to sync secret cache: timed out waiting for the condition", False),
+        ("FailedAttachVolume", "Multi-Attach error for volume", False),
+        ("Unhealthy", "probe failed", None),
+    ],
+)
+def test_mount_problem_is_hopeless_if_waiting_does_not_help(reason, message, hopeless):
+    found = mount_problem({"reason": reason, "message": message, "involvedObject": {"name": "w-0"}})
+
+    assert found == hopeless if hopeless is None else found.hopeless is hopeless
+
+
+def test_pod_is_ready_when_kubernetes_says_so():
+    assert is_ready(pod(conditions=[{"type": "Ready", "status": "True"}]))
+    assert not is_ready(pod(conditions=[{"type": "Ready", "status": "False"}]))
 
 
 def test_pod_that_is_deleted_and_ends_in_order_was_deleted():

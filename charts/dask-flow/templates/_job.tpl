@@ -29,9 +29,9 @@ template:
     labels:
       {{- include "dask-flow.selectorLabels" . | nindent 6 }}
       app.kubernetes.io/component: runner
-    {{- if or .Values.flow.files .Values.cluster.workerSpec }}
+    {{- if include "dask-flow.hasFiles" . }}
     annotations:
-      dask-flow/files-checksum: {{ list .Values.flow.files .Values.cluster.workerSpec | toJson | sha256sum }}
+      dask-flow/files-checksum: {{ list .Values.flow.files .Values.cluster.workerSpec .Values.cluster.schedulerSpec | toJson | sha256sum }}
     {{- end }}
   spec:
     {{- include "dask-flow.mergedPodSpec" . | nindent 4 }}
@@ -102,7 +102,7 @@ containers:
     volumeMounts:
       - name: tmp
         mountPath: /tmp
-      {{- if or .Values.flow.files .Values.cluster.workerSpec }}
+      {{- if include "dask-flow.hasFiles" . }}
       - name: files
         mountPath: /etc/dask-flow
         readOnly: true
@@ -110,7 +110,7 @@ containers:
 volumes:
   - name: tmp
     emptyDir: {}
-  {{- if or .Values.flow.files .Values.cluster.workerSpec }}
+  {{- if include "dask-flow.hasFiles" . }}
   - name: files
     projected:
       sources:
@@ -123,7 +123,7 @@ volumes:
                 path: flow/{{ $name }}
               {{- end }}
         {{- end }}
-        {{- if .Values.cluster.workerSpec }}
+        {{- if or .Values.cluster.workerSpec .Values.cluster.schedulerSpec }}
         - configMap:
             name: {{ include "dask-flow.fullname" . }}-specs
         {{- end }}
@@ -158,6 +158,36 @@ volumes:
 {{- if .workerSpec }}
 - name: DASK_FLOW_WORKER_SPEC
   value: /etc/dask-flow/worker_spec.yaml
+{{- end }}
+{{- if .schedulerSpec }}
+- name: DASK_FLOW_SCHEDULER_SPEC
+  value: /etc/dask-flow/scheduler_spec.yaml
+{{- end }}
+{{- with .scheduler }}
+- name: DASK_FLOW_SCHEDULER
+  value: {{ . }}
+{{- end }}
+- name: DASK_FLOW_TLS
+  value: {{ .tls | quote }}
+{{- if kindIs "bool" .workStealing }}
+- name: DASK_FLOW_WORK_STEALING
+  value: {{ .workStealing | quote }}
+{{- end }}
+{{- with .adaptive.intervalSeconds }}
+- name: DASK_FLOW_ADAPTIVE_INTERVAL
+  value: {{ . | quote }}
+{{- end }}
+{{- with .adaptive.targetDurationSeconds }}
+- name: DASK_FLOW_ADAPTIVE_TARGET_DURATION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .adaptive.waitCount }}
+- name: DASK_FLOW_ADAPTIVE_WAIT_COUNT
+  value: {{ . | quote }}
+{{- end }}
+{{- if kindIs "invalid" .allowedFailures | not }}
+- name: DASK_FLOW_ALLOWED_FAILURES
+  value: {{ .allowedFailures | quote }}
 {{- end }}
 {{- with .image }}
 - name: DASK_FLOW_IMAGE

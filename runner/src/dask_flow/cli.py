@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from dask_flow import __version__
-from dask_flow.errors import InputError
-from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, RunSettings
+from dask_flow.errors import DaskFlowError, InputError
+from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings
 
 __all__ = ["main"]
 
@@ -24,7 +24,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 def _option(*names: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
     """Declare an option that is also the environment variable DASK_FLOW_<OPTION>."""
-    variable = "DASK_FLOW_" + names[0].removeprefix("--").replace("-", "_").upper()
+    variable = "DASK_FLOW_" + names[0].split("/")[0].removeprefix("--").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=True, **kwargs)
 
 
@@ -32,6 +32,103 @@ def _secrets(context: click.Context, parameter: click.Parameter, value: str | No
     if value is None:
         return None
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+RUN_OPTIONS = (
+    _option(
+        "--cluster",
+        type=click.Choice(CLUSTER_MODES),
+        help="Where it runs; auto is static with an address, pods "
+        f"inside Kubernetes, else local.  [default: {RunSettings.cluster}]",
+    ),
+    _option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786."),
+    _option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]"),
+    _option(
+        "--max-workers",
+        type=int,
+        help=f"Workers at most; equal to the minimum for a fixed size.  [default: {RunSettings.max_workers}]",
+    ),
+    _option(
+        "--worker-spec",
+        type=click.Path(path_type=Path),
+        help="A Pod manifest for the workers, a Jinja2 template.  "
+        "[default: /etc/dask-flow/worker_spec.yaml if it is there]",
+    ),
+    _option(
+        "--scheduler-spec",
+        type=click.Path(path_type=Path),
+        help="A Pod or Job manifest for the scheduler, which "
+        "then has a pod of its own.  [default: /etc/dask-flow/scheduler_spec.yaml if it is there]",
+    ),
+    _option(
+        "--scheduler",
+        type=click.Choice(SCHEDULERS),
+        help="Where the scheduler of a temporary cluster runs: in the "
+        "runner's pod or in one of its own.  [default: pod with a scheduler spec, else runner]",
+    ),
+    _option("--image", help="The image of pods that do not name one.  [default: the runner's own]"),
+    _option(
+        "--image-pull-secret",
+        "image_pull_secrets",
+        callback=_secrets,
+        help="Pull secrets for pods that do not name any, comma separated.  [default: the runner's own]",
+    ),
+    click.option(
+        "--param",
+        "params",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A flow parameter, its value in YAML; may be repeated. All at once: DASK_FLOW_PARAMS, one YAML mapping.",
+    ),
+    _option(
+        "--startup-timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"Until the first worker is there.  [default: {RunSettings.startup_timeout:g}]",
+    ),
+    _option("--timeout", type=float, metavar="SECONDS", help="For the whole flow.  [default: none]"),
+    _option(
+        "--tls/--no-tls",
+        default=None,
+        help="Mutual TLS in a temporary cluster, with keys made for this run.  [default: tls]",
+    ),
+    _option(
+        "--work-stealing/--no-work-stealing",
+        default=None,
+        help="Whether idle workers take tasks from busy ones.  [default: work-stealing]",
+    ),
+    _option(
+        "--adaptive-interval",
+        type=float,
+        metavar="SECONDS",
+        help=f"Between two looks at how many workers are needed.  [default: {RunSettings.adaptive_interval:g}]",
+    ),
+    _option(
+        "--adaptive-target-duration",
+        type=float,
+        metavar="SECONDS",
+        help="Queued work for which a further worker is "
+        f"asked for.  [default: {RunSettings.adaptive_target_duration:g}]",
+    ),
+    _option(
+        "--adaptive-wait-count",
+        type=int,
+        help="Looks in a row at which a worker was idle before it is let go.  "
+        f"[default: {RunSettings.adaptive_wait_count}]",
+    ),
+    _option(
+        "--allowed-failures",
+        type=int,
+        help="Worker pods that may end for the same cause.  [default: 10, or twice --max-workers if that is more]",
+    ),
+)
+
+
+def _run_options(command: Decorated) -> Decorated:
+    """Declare the options that say how a flow runs."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,22 +140,7 @@ def cli() -> None:
 @cli.command(epilog="Exit codes: 0 success, 1 the flow failed, 2 bad input, 3 the cluster could not start, "
                     "4 the cluster was lost, 130/143 interrupted.")  # fmt: skip
 @click.argument("target")
-@_option("--cluster", type=click.Choice(CLUSTER_MODES), help="Where it runs; auto is static with an address, pods "
-         f"inside Kubernetes, else local.  [default: {RunSettings.cluster}]")  # fmt: skip
-@_option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786.")
-@_option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]")
-@_option("--max-workers", type=int, help="Workers at most; equal to the minimum for a fixed size.  "
-         f"[default: {RunSettings.max_workers}]")  # fmt: skip
-@_option("--worker-spec", type=click.Path(path_type=Path), help="A Pod manifest for the workers, a Jinja2 template.  "
-         "[default: /etc/dask-flow/worker_spec.yaml if it is there]")  # fmt: skip
-@_option("--image", help="The image of pods that do not name one.  [default: the runner's own]")
-@_option("--image-pull-secret", "image_pull_secrets", callback=_secrets, help="Pull secrets for pods that do not name "
-         "any, comma separated.  [default: the runner's own]")  # fmt: skip
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A flow parameter, its value in YAML; may "
-              "be repeated. All at once: DASK_FLOW_PARAMS, one YAML mapping.")  # fmt: skip
-@_option("--startup-timeout", type=float, metavar="SECONDS", help="Until the first worker is there.  "
-         f"[default: {RunSettings.startup_timeout:g}]")  # fmt: skip
-@_option("--timeout", type=float, metavar="SECONDS", help="For the whole flow.  [default: none]")
+@_run_options
 @_option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
 @_option("--debug", is_flag=True, help="Log each error's traceback too.")
 def run(debug: bool, params: tuple[str, ...], **given: Any) -> None:
@@ -79,6 +161,34 @@ def run(debug: bool, params: tuple[str, ...], **given: Any) -> None:
     report.announce(outcome, steps.durations)
     report.write_termination_message(outcome.reason)
     _exit(outcome.exit_code)
+
+
+@cli.command(epilog="Exit codes: 0 all is well, 2 bad input, 3 the cluster would refuse it.")
+@click.argument("target", required=False)
+@_run_options
+@click.option("-n", "--namespace", help="Of the pods and of the cluster's checks.  [default: kubectl's current one]")
+def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> None:
+    """Print the pods that `run` with the same options would create in Kubernetes, or all that is wrong with them.
+
+    With a cluster at hand, the one that kubectl would use, it is asked too: it checks the pods as if they were created,
+    quotas, and whether you may do what a runner does. Nothing is created.
+    """
+    import yaml
+
+    from dask_flow import log
+    from dask_flow.validate import cluster_at_hand, cluster_problems, plan, raise_first
+
+    log.configure("text")
+    try:
+        given["params"] = _params(os.environ.get("DASK_FLOW_PARAMS"), params)
+        kube = cluster_at_hand(namespace)
+        planned = plan(given, namespace or (kube.namespace if kube else "default"))
+        click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
+        logging.getLogger(log.__name__).info("%s", planned.summary())
+        raise_first(cluster_problems(planned, kube) if kube else [])
+    except DaskFlowError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
 
 
 def _params(mapping: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -50,20 +50,24 @@ class DaskKubernetesEnvironment:
     log_k8s_errors: bool = False
 
     def __post_init__(self) -> None:
-        _refuse(self, "work_stealing", "scheduler_logs", "on_start", "on_exit", "scheduler_spec_file", "log_k8s_errors")
+        _refuse(self, "scheduler_logs", "on_start", "on_exit", "log_k8s_errors")
         _refuse(
             self, "private_registry", "docker_secret", instead="create the Secret and name it with image_pull_secret="
         )
         _ignore(self, "labels", "metadata")
-        if self.worker_spec_file is not None:
-            object.__setattr__(self, "worker_spec_file", str(_declared_file("worker_spec_file", self.worker_spec_file)))
+        for argument in ("worker_spec_file", "scheduler_spec_file"):
+            name = getattr(self, argument)
+            if name is not None:
+                object.__setattr__(self, argument, str(_declared_file(argument, name)))
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for the run, by the names of RunSettings; None where it says nothing."""
         return {
             "min_workers": self.min_workers,
             "max_workers": self.max_workers,
+            "work_stealing": self.work_stealing,
             "worker_spec": Path(self.worker_spec_file) if self.worker_spec_file else None,
+            "scheduler_spec": Path(self.scheduler_spec_file) if self.scheduler_spec_file else None,
             "image_pull_secrets": (self.image_pull_secret,) if self.image_pull_secret else None,
         }
 

@@ -8,61 +8,109 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import urllib3
 from kubernetes import config, watch
-from kubernetes.client import ApiClient, ApiException
+from kubernetes.client import ApiClient, ApiException, Configuration
 
-from dask_flow.errors import StartupError
+from dask_flow.errors import DaskFlowError, InputError, StartupError
 
 __all__ = ["Kube", "NotFoundError"]
 
 CONCURRENCY = 8
+# About a minute in all: an API server that is upgraded or overloaded is back by then.
+RETRIES = urllib3.Retry(
+    total=9,
+    backoff_factor=0.5,
+    backoff_max=15,
+    status_forcelist=(429, 502, 503, 504),
+    allowed_methods=None,
+    raise_on_status=False,
+)
 WATCH_SECONDS = 300
 CONNECT_SECONDS = 5
-READ_SECONDS = 30
+READ_SECONDS = 60
 FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
     r'.*in the namespace "(?P<namespace>[^"]+)"'
 )
 BAD_REQUEST = 400
 NOT_FOUND = 404
+CONFLICT = 409
+UNPROCESSABLE = 422
 
 
 class NotFoundError(StartupError):
     """The API server has no such object."""
 
 
+class ExistsError(StartupError):
+    """The API server has an object of this name already."""
+
+
+class ForbiddenError(StartupError):
+    """The client may not do this."""
+
+
 class Kube:
-    """Pods of one namespace. Every method raises StartupError, with what was refused and what would allow it.
+    """Objects of one namespace, each kind by its plural name, such as `pods`.
+
+    Every method raises StartupError, with what was refused and what would allow it, or InputError for an object that
+    is not valid. Requests are repeated for about a minute while the API server is away or overloaded.
 
     The client package's generic calls are used: its classes for each kind of object take 0.3 s to import, which is a
     tenth of the time that a run takes until its first task.
     """
 
-    def __init__(self, api: ApiClient, namespace: str) -> None:
-        self._api = api
+    def __init__(self, configuration: Configuration, namespace: str) -> None:
+        configuration.retries = RETRIES
+        self._api = ApiClient(configuration)
         self.namespace = namespace
 
     @classmethod
     def in_cluster(cls) -> Kube:
         """Connect with the service account of the pod that this process runs in."""
+        configuration = Configuration()
         try:
-            config.load_incluster_config()
+            config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException as error:
             raise StartupError(
                 "no access to the Kubernetes API: this process has no service account token. Temporary clusters need "
                 "a pod with automountServiceAccountToken, as the chart's; elsewhere, use --cluster local"
             ) from error
         namespace = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text()
-        return cls(ApiClient(), namespace.strip())
+        return cls(configuration, namespace.strip())
+
+    @classmethod
+    def from_kubeconfig(cls, namespace: str | None = None) -> Kube:
+        """Connect as kubectl does: its configuration, current context, and namespace unless another is given."""
+        configuration = Configuration()
+        try:
+            config.load_kube_config(client_configuration=configuration)
+            _, context = config.list_kube_config_contexts()
+        except (config.ConfigException, OSError) as error:
+            raise StartupError(f"no cluster at hand: {error}") from error
+        return cls(configuration, namespace or context["context"].get("namespace", "default"))
 
     def own_pod(self) -> dict[str, Any]:
         """Return the pod that this process runs in; its name is the host name unless DASK_FLOW_POD_NAME says it."""
         name = os.environ.get("DASK_FLOW_POD_NAME") or os.environ["HOSTNAME"]
         return self._call("GET", f"pods/{name}")
+
+    def list(self, resource: str) -> list[dict[str, Any]]:
+        """Return all objects of a kind."""
+        return list(self._call("GET", resource)["items"])
+
+    def create(self, resource: str, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create an object and return it as the API server has it.
+
+        With `dry_run`, the API server only checks the object, as strictly as it can.
+        """
+        query = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
+        return self._call("POST", resource, body, **query)
 
     def create_pods(self, pods: Iterable[dict[str, Any]]) -> None:
         """Create pods, some at a time; no thread is left afterwards. After an error no further one is begun."""
@@ -80,18 +128,28 @@ class Kube:
                 raise
 
     def _create_pod(self, pod: dict[str, Any]) -> None:
-        self._call("POST", "pods", body=pod)
+        # A request that got no answer is repeated, and its first attempt may have succeeded.
+        with suppress(ExistsError):
+            self._request("POST", "pods", pod)
+
+    def may(self, verb: str, resource: str) -> bool:
+        """Return whether this client may do this in the namespace."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {"namespace": self.namespace, "verb": verb, "resource": resource}},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self._call("POST", path, review)["status"]["allowed"])
 
     def delete_pod(self, name: str) -> None:
         """Delete one pod, if it is there."""
-        try:
-            self._call("DELETE", f"pods/{name}")
-        except NotFoundError:
-            return
+        with suppress(NotFoundError):
+            self._request("DELETE", f"pods/{name}")
 
-    def delete_pods(self, selector: str, grace_period_seconds: int) -> None:
-        """Delete all pods that the label selector matches, in one call."""
-        self._call("DELETE", "pods", labelSelector=selector, gracePeriodSeconds=grace_period_seconds)
+    def delete_all(self, resource: str, selector: str, grace_period_seconds: int) -> None:
+        """Delete all objects that the label selector matches, in one call."""
+        self._request("DELETE", resource, labelSelector=selector, gracePeriodSeconds=grace_period_seconds)
 
     def watch_pods(self, selector: str, stop: threading.Event) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (ADDED, MODIFIED or DELETED, pod) as it happens, across interruptions, until `stop` is set.
@@ -107,12 +165,25 @@ class Kube:
                 for name, pod in listed.items():
                     known[name] = pod
                     yield "ADDED", pod
-                for event, pod in self._events(selector, version, WATCH_SECONDS):
+                query = {"labelSelector": selector, "resourceVersion": version}
+                for event, pod in self._events("pods", WATCH_SECONDS, **query):
                     known[pod["metadata"]["name"]] = pod
                     if event == "DELETED":
                         del known[pod["metadata"]["name"]]
                     yield event, pod
-            except StartupError:
+            except DaskFlowError:
+                stop.wait(1)
+
+    def watch_warnings(self, stop: threading.Event) -> Iterator[dict[str, Any]]:
+        """Yield the warnings about pods that Kubernetes records as Events, until `stop` is set or this is refused."""
+        selector = "type=Warning,involvedObject.kind=Pod"
+        while not stop.is_set():
+            try:
+                for _, event in self._events("events", WATCH_SECONDS, fieldSelector=selector):
+                    yield event
+            except ForbiddenError:
+                return
+            except DaskFlowError:
                 stop.wait(1)
 
     def wait_until_deleted(self, selector: str, timeout_seconds: int) -> set[str]:
@@ -120,7 +191,8 @@ class Kube:
         listed, version = self._list_pods(selector)
         left = set(listed)
         if left:
-            for event, pod in self._events(selector, version, timeout_seconds):
+            query = {"labelSelector": selector, "resourceVersion": version}
+            for event, pod in self._events("pods", timeout_seconds, **query):
                 if event == "DELETED":
                     left.discard(pod["metadata"]["name"])
                 if not left:
@@ -131,19 +203,19 @@ class Kube:
         listed = self._call("GET", "pods", labelSelector=selector)
         return {pod["metadata"]["name"]: pod for pod in listed["items"]}, listed["metadata"]["resourceVersion"]
 
-    def _events(self, selector: str, version: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        query: dict[str, Any] = {"labelSelector": selector, "resourceVersion": version, "timeoutSeconds": seconds}
-
+    def _events(self, resource: str, seconds: int, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         def request(timeout_seconds: int, **_: Any) -> urllib3.BaseHTTPResponse:
-            seconds_to_read = timeout_seconds + READ_SECONDS
-            return self._request("GET", "pods", read_seconds=seconds_to_read, watch=True, **query)
+            read_seconds = timeout_seconds + READ_SECONDS
+            return self._request(
+                "GET", resource, read_seconds=read_seconds, watch=True, timeoutSeconds=timeout_seconds, **query
+            )
 
         # With a timeout, Watch does not begin anew by itself when the stream ends.
         try:
             for event in watch.Watch(return_type=object).stream(request, timeout_seconds=seconds):
                 yield event["type"], event["object"]
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise StartupError(f"the watch of pods broke off: {error}") from error
+            raise StartupError(f"the watch of {resource} broke off: {error}") from error
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
         response = self._request(method, path, body, **query)
@@ -163,7 +235,7 @@ class Kube:
     ) -> urllib3.BaseHTTPResponse:
         call = self._api.param_serialize(
             method,
-            f"/api/v1/namespaces/{self.namespace}/{path}",
+            path if path.startswith("/") else f"/api/v1/namespaces/{self.namespace}/{path}",
             query_params=list(query.items()),
             header_params={"Accept": "application/json", "Content-Type": "application/json"},
             body=body,
@@ -179,16 +251,21 @@ class Kube:
         return response
 
 
-def _refusal(call: str, status: int, body: bytes) -> StartupError:
+def _refusal(call: str, status: int, body: bytes) -> DaskFlowError:
     try:
-        message = json.loads(body)["message"]
+        answer = json.loads(body)
+        message, reason = answer["message"], answer.get("reason")
     except (ValueError, KeyError):
-        message = body.decode(errors="replace")
+        message, reason = body.decode(errors="replace"), None
     if status == NOT_FOUND:
         return NotFoundError(f"{call}: {message}")
+    if status == CONFLICT and reason == "AlreadyExists":
+        return ExistsError(f"{call}: {message}")
+    if status == UNPROCESSABLE or (status == BAD_REQUEST and call.startswith("POST")):
+        return InputError(f"the Kubernetes API finds an object of this run not valid: {message}")
     refused = FORBIDDEN.search(message)
     if refused:
-        return StartupError(
+        return ForbiddenError(
             "{user} may not {verb} {resource} in namespace {namespace}; a Role must grant it (chart: rbac.create=true)"
             "".format(**refused.groupdict())
         )

@@ -1,28 +1,41 @@
-"""Pods as pure functions: from settings, a spec file and what the runner's own pod is, to dicts for the API server."""
+"""A run's objects as pure functions: from settings, templates and the runner's own pod to dicts for the API server."""
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
-from dask_flow.dask_commands import modern
-from dask_flow.errors import InputError, StartupError
+from dask_flow.errors import StartupError
 from dask_flow.settings import RunSettings
+from dask_flow.specs import DASK_ARGS, Manifest, PodTemplate, dask_container, flag_value
+from dask_flow.tls import KeyPair
 
-__all__ = ["Manifest", "RunIdentity", "WorkerTemplate", "read_worker_template", "worker_pod"]
-
-Manifest = dict[str, Any]
+__all__ = [
+    "RunIdentity",
+    "address_at",
+    "dask_pod",
+    "permissions",
+    "scheduler_service",
+    "template_variables",
+    "tls_secret",
+]
 
 RUN_LABEL = "dask-flow/run"
 RUNNER_LABEL = "dask-flow/runner"
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 DEATH_TIMEOUT_SECONDS = 60
 HOST_NAME_LIMIT = 63
+SCHEDULER_PORT = 8786
+DASHBOARD_PORT = 8787
+TLS_PATH = "/etc/dask-flow/tls"
+# All of Dask's but distributed.http.proxy, by which the dashboard could be made to reach any address.
+HTTP_ROUTES = [
+    f"distributed.http.{name}"
+    for name in ("scheduler.prometheus", "scheduler.info", "scheduler.json", "health", "statics")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +78,11 @@ class RunIdentity:
         )
 
     @property
-    def pod_host(self) -> str:
-        """The pod's address as part of a URL: an IPv6 address has brackets."""
-        return f"[{self.pod_ip}]" if ":" in self.pod_ip else self.pod_ip
-
-    @property
-    def worker_prefix(self) -> str:
-        """How the names of this attempt's workers begin: with the runner's, unless the host name would be cut off."""
+    def prefix(self) -> str:
+        """How the names of this attempt's objects begin: with the runner's, unless a host name would be cut off."""
         if len(self.pod_name) <= HOST_NAME_LIMIT - len("-worker-9999"):
-            return f"{self.pod_name}-worker"
-        return f"{self.run[:40].rstrip('-.')}-{self.pod_uid[:8]}-worker"
+            return self.pod_name
+        return f"{self.run[:40].rstrip('-.')}-{self.pod_uid[:8]}"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -91,140 +99,97 @@ class RunIdentity:
         """The label selector of what earlier attempts of the same run may have left."""
         return f"{RUN_LABEL}={self.run},{RUNNER_LABEL}!={self.pod_name}"
 
-    @property
-    def owner_reference(self) -> dict[str, str]:
-        """Makes the garbage collector delete an object when the runner's pod is gone."""
-        return {"apiVersion": "v1", "kind": "Pod", "name": self.pod_name, "uid": self.pod_uid}
+    def metadata(self, name: str, component: str, given: Mapping[str, Any] | None = None) -> Manifest:
+        """Return an object's metadata: the given one's labels and annotations stay, the run's win.
+
+        The owner makes the garbage collector delete the object when the runner's pod is gone.
+        """
+        given = given or {}
+        labels = {
+            "app.kubernetes.io/name": "dask-flow",
+            "app.kubernetes.io/component": component,
+            "app.kubernetes.io/managed-by": "dask-flow",
+            **(given.get("labels") or {}),
+            **self.labels,
+        }
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": self.pod_name, "uid": self.pod_uid}
+        return {**given, "name": name, "namespace": self.namespace, "labels": labels, "ownerReferences": [owner]}
 
 
-@dataclasses.dataclass(frozen=True)
-class WorkerTemplate:
-    """A worker pod before it has a name; `replicas` is its spec's minimum of workers; `warnings` say what changed."""
-
-    pod: Manifest
-    replicas: int | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def processes(self) -> int:
-        """How many workers a pod has: what `--nworkers` says, if it is a number."""
-        container = dask_container(self.pod)
-        line = [*container.get("command", ()), *container.get("args", ())]
-        value = _flag_value(line, "--nworkers") or ""
-        return int(value) if value.isdigit() else 1
-
-
-DEFAULT_WORKER: Manifest = {
-    "spec": {
-        "containers": [
-            {
-                "name": "worker",
-                "args": ["dask", "worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"],
-                "env": [{"name": "HOME", "value": "/tmp"}, {"name": "DASK_TEMPORARY_DIRECTORY", "value": "/tmp"}],  # noqa: S108
-                "securityContext": {"readOnlyRootFilesystem": True},
-                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-            }
-        ],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
+def permissions(settings: RunSettings) -> dict[str, tuple[str, ...]]:
+    """Return the verbs that a runner needs for each kind of object; the chart's Role grants these, and no other."""
+    verbs = {
+        "pods": ("get", "list", "watch", "create", "delete", "deletecollection"),
+        "events": ("watch",),
     }
-}
+    if settings.tls:
+        verbs["secrets"] = ("create", "deletecollection")
+    if settings.scheduler == "pod":
+        verbs["services"] = ("create", "deletecollection")
+    return verbs
 
 
-def read_worker_template(settings: RunSettings, identity: RunIdentity, env: Mapping[str, str]) -> WorkerTemplate:
-    """Read the worker's spec file, or take the default pod. Raises InputError with file, line and key."""
-    if settings.worker_spec is None:
-        return WorkerTemplate(copy.deepcopy(DEFAULT_WORKER))
-    variables = {
+def template_variables(settings: RunSettings, identity: RunIdentity, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a spec's Jinja2 template may use."""
+    return {
         "image": settings.image or identity.image,
         "namespace": identity.namespace,
         "run": identity.run,
+        "flow": settings.flow,
         "params": settings.params,
         "env": env,
     }
-    return parse_worker_spec(_read(settings.worker_spec, variables), settings.worker_spec)
 
 
-def parse_worker_spec(text: str, path: Path) -> WorkerTemplate:
-    """Parse a whole Pod manifest: take out `spec.replicas`, and translate old Dask flags."""
-    pod = _load_pod(text, path)
-    replicas = pod["spec"].pop("replicas", None)
-    warnings = []
-    if replicas is not None:
-        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
-            raise InputError(f"{path}: spec.replicas must be a whole number of at least 1, not {replicas!r}")
-        warnings.append(f"{path}: spec.replicas is not a Pod's; it sets the minimum of workers to {replicas}")
-    container = dask_container(pod)
-    for key in ("command", "args"):
-        if container.get(key) is None:
-            container.pop(key, None)
-        else:
-            if not isinstance(container[key], list) or not all(isinstance(word, str) for word in container[key]):
-                raise InputError(f"{path}: {key} must be a list of texts, not {container[key]!r}; quote numbers")
-            container[key], changes = modern(container[key])
-            warnings += [f"{path}: {change}" for change in changes]
-    return WorkerTemplate(pod, replicas, tuple(warnings))
+def address_at(host: str, settings: RunSettings) -> str:
+    """Return the scheduler's address for Dask, given its host name or its IP address of either kind."""
+    return f"{'tls' if settings.tls else 'tcp'}://{f'[{host}]' if ':' in host else host}:{SCHEDULER_PORT}"
 
 
-def _read(path: Path, variables: Mapping[str, Any]) -> str:
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise InputError(f"cannot read the worker spec {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: {error}") from error
-    if "{{" not in text and "{%" not in text:
-        return text
-    import jinja2
-
-    try:
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 # it is YAML
-        return environment.from_string(text).render(variables)
-    except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: {error.message}") from error
-    except jinja2.TemplateError as error:
-        raise InputError(f"{path}: {error.message}; variables are {', '.join(variables)}") from error
-
-
-def _load_pod(text: str, path: Path) -> Manifest:
-    try:
-        pod = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(pod, dict):
-        raise InputError(f"{path}: a Pod manifest must be a YAML mapping, not {type(pod).__name__}")
-    if pod.get("kind", "Pod") != "Pod":
-        raise InputError(f"{path}: kind is {pod['kind']!r}; a worker spec must be a Pod manifest (kind: Pod)")
-    containers = (pod.get("spec") or {}).get("containers") if isinstance(pod.get("spec"), dict) else None
-    if not isinstance(containers, list) or not containers or not all(isinstance(each, dict) for each in containers):
-        raise InputError(f"{path}: spec.containers must be a list with at least one container")
-    return pod
-
-
-def dask_container(pod: Manifest) -> Manifest:
-    """Return the container that runs Dask: the one named `worker`, else the first."""
-    containers: list[Manifest] = pod["spec"]["containers"]
-    return next((each for each in containers if each.get("name") == "worker"), containers[0])
-
-
-def worker_pod(template: Manifest, name: str, scheduler: str, settings: RunSettings, identity: RunIdentity) -> Manifest:
-    """Fill in what a worker pod of this run lacks; what the template says stays. `scheduler` is Dask's address."""
-    pod = copy.deepcopy(template)
-    metadata = pod["metadata"] = pod.get("metadata") or {}
-    metadata["name"] = name
-    metadata["namespace"] = identity.namespace
-    metadata["ownerReferences"] = [identity.owner_reference]
-    metadata["labels"] = {
-        "app.kubernetes.io/name": "dask-flow",
-        "app.kubernetes.io/component": "worker",
-        "app.kubernetes.io/managed-by": "dask-flow",
-        **(metadata.get("labels") or {}),
-        **identity.labels,
+def tls_secret(pair: KeyPair, identity: RunIdentity) -> Manifest:
+    """Return the Secret that gives workers and scheduler the run's key pair."""
+    data = {"tls.crt": pair.certificate, "tls.key": pair.key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": identity.metadata(f"{identity.prefix}-tls", "tls"),
+        "type": "kubernetes.io/tls",
+        "immutable": True,
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
     }
+
+
+def scheduler_service(identity: RunIdentity) -> Manifest:
+    """Return the Service that gives the scheduler's pod its address, before the pod is there and for the whole run."""
+    ports = [{"name": "tcp-comm", "port": SCHEDULER_PORT}, {"name": "http-dashboard", "port": DASHBOARD_PORT}]
+    selector = {"app.kubernetes.io/component": "scheduler", **identity.labels}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": identity.metadata(f"{identity.prefix}-scheduler", "scheduler"),
+        "spec": {"selector": selector, "ports": ports, "publishNotReadyAddresses": True},
+    }
+
+
+def dask_pod(
+    template: PodTemplate, name: str, settings: RunSettings, identity: RunIdentity, scheduler: str | None = None
+) -> Manifest:
+    """Fill in what a pod of this run lacks; what the template says stays. A worker is told the scheduler's address."""
+    pod = copy.deepcopy(template.pod)
+    container = dask_container(pod, template.role)
+    container.setdefault("name", template.role)
+    metadata = identity.metadata(name, template.role, pod.get("metadata"))
+    metadata["labels"]["app.kubernetes.io/component"] = template.role
+    metadata["annotations"] = {DEFAULT_CONTAINER: container["name"], **(metadata.get("annotations") or {})}
     _fill_pod_spec(pod["spec"], settings, identity)
-    _fill_dask_container(dask_container(pod), name, scheduler, identity)
-    return {"apiVersion": "v1", "kind": "Pod", **pod}
+    _fill_command(container, template.role, name, settings)
+    _fill_environment(container, settings, identity, scheduler)
+    if template.role == "scheduler":
+        health = {"httpGet": {"path": "/health", "port": DASHBOARD_PORT}, "periodSeconds": 1}
+        container.setdefault("readinessProbe", health)
+    if settings.tls:
+        _mount(pod["spec"], container, f"{identity.prefix}-tls")
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod["spec"]}
 
 
 def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity) -> None:
@@ -234,10 +199,10 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
     secrets = settings.image_pull_secrets or identity.image_pull_secrets
     if secrets:
         spec.setdefault("imagePullSecrets", [{"name": secret} for secret in secrets])
-    security = spec["securityContext"] = spec.get("securityContext") or {}
+    security = spec.setdefault("securityContext", {})
     security.setdefault("runAsNonRoot", True)
     security.setdefault("seccompProfile", {"type": "RuntimeDefault"})
-    for container in [*spec["containers"], *(spec.get("initContainers") or [])]:
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
         if "image" not in container:
             container["image"] = settings.image or identity.image
             if container["image"] == identity.image and identity.image_pull_policy:
@@ -246,26 +211,61 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
         container["securityContext"].setdefault("capabilities", {"drop": ["ALL"]})
 
 
-def _fill_dask_container(container: Manifest, name: str, scheduler: str, identity: RunIdentity) -> None:
+def _fill_command(container: Manifest, role: str, name: str, settings: RunSettings) -> None:
+    """Add the options that the run needs to whichever of args and command ends the command line."""
     if not container.get("command") and not container.get("args"):
-        container["args"] = list(DEFAULT_WORKER["spec"]["containers"][0]["args"])
+        container["args"] = list(DASK_ARGS[role])
     line = container["args"] if container.get("args") else container["command"]
+    flags = {"--name": name, "--death-timeout": str(DEATH_TIMEOUT_SECONDS)}
+    if role == "scheduler":
+        flags = {"--port": str(SCHEDULER_PORT), "--dashboard-address": f":{DASHBOARD_PORT}"}
+        flags |= {"--protocol": "tls"} if settings.tls else {}
+    for flag, value in flags.items():
+        if flag_value(line, flag) is None:
+            line += [flag, value]
     # The pod's status then says how the log ended, and the runner needs no right to read logs.
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
-    for flag, value in (("--name", name), ("--death-timeout", str(DEATH_TIMEOUT_SECONDS))):
-        if _flag_value(line, flag) is None:
-            line += [flag, value]
-    env = [*identity.env, *(container.get("env") or []), {"name": "DASK_SCHEDULER_ADDRESS", "value": scheduler}]
+
+
+def _fill_environment(container: Manifest, settings: RunSettings, identity: RunIdentity, scheduler: str | None) -> None:
+    """Merge, by name: the run's defaults, then the runner's own environment, then the spec's, then what must be so."""
+    env = [
+        *_env(dask_configuration(settings) if scheduler is None else {}),
+        *identity.env,
+        *container.get("env", []),
+        *_env({"DASK_SCHEDULER_ADDRESS": scheduler} if scheduler else {}),
+        *_env(tls_environment() if settings.tls else {}),
+    ]
     container["env"] = list({each["name"]: each for each in env}.values())
     if identity.env_from:
-        container["envFrom"] = [*identity.env_from, *(container.get("envFrom") or [])]
+        container["envFrom"] = [*identity.env_from, *container.get("envFrom", [])]
 
 
-def _flag_value(line: Sequence[str], flag: str) -> str | None:
-    """Return what follows a flag, as `--flag value` or `--flag=value`; None if the flag is not there."""
-    for word, following in pairwise([*map(str, line), ""]):
-        if word == flag:
-            return following
-        if word.startswith(f"{flag}="):
-            return word.removeprefix(f"{flag}=")
-    return None
+def _env(variables: Mapping[str, Any]) -> list[Manifest]:
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def dask_configuration(settings: RunSettings) -> dict[str, str]:
+    """Return Dask's configuration of a run's scheduler, as environment variables."""
+    return {
+        "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": str(HTTP_ROUTES),
+        "DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": str(settings.work_stealing),
+    }
+
+
+def tls_environment() -> dict[str, str]:
+    """Return Dask's configuration for mutual TLS with the mounted key pair, as environment variables."""
+    variables = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+    variables["DASK_DISTRIBUTED__COMM__TLS__CA_FILE"] = f"{TLS_PATH}/tls.crt"
+    for role in ("CLIENT", "SCHEDULER", "WORKER"):
+        variables[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = f"{TLS_PATH}/tls.crt"
+        variables[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = f"{TLS_PATH}/tls.key"
+    return variables
+
+
+def _mount(spec: Manifest, container: Manifest, secret: str) -> None:
+    volume = {"name": "dask-flow-tls", "secret": {"secretName": secret}}
+    mount = {"name": "dask-flow-tls", "mountPath": TLS_PATH, "readOnly": True}
+    spec["volumes"] = [*(each for each in spec.get("volumes", []) if each["name"] != volume["name"]), volume]
+    mounts = [each for each in container.get("volumeMounts", []) if each["mountPath"] != TLS_PATH]
+    container["volumeMounts"] = [*mounts, mount]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["Problem", "has_ended", "problem"]
+__all__ = ["Problem", "has_ended", "is_ready", "mount_problem", "problem"]
 
 LAST_LINES = 20
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 HOPELESS_WAITING = {
     "ErrImagePull",
     "ImagePullBackOff",
@@ -19,49 +21,111 @@ HOPELESS_WAITING = {
     "RunContainerError",
     "CrashLoopBackOff",
 }
+# A mount may fail for a while, until a driver or a cache is ready. What these say does not change by waiting.
+HOPELESS_MOUNT = re.compile(r'"[^"]+" not found|non-?existent|type check failed|not a directory|no such file')
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What keeps a pod from running. A hopeless one does not go away by waiting; an orderly end is no failure."""
+    """What keeps a pod from running, or what ended it.
+
+    `cause` is what pods that end for the same reason have in common. A hopeless problem does not go away by waiting; an
+    orderly end is no failure; a disruption comes from outside: another pod in its place may do well.
+    """
 
     text: str
+    cause: str
     hopeless: bool = True
     orderly: bool = False
+    disruption: bool = False
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Return whether the pod's containers say that they are ready."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
-    """Return whether the pod's containers have run to their end."""
-    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+    """Return whether Dask's container has run to its end, or all have; a sidecar may go on."""
+    name = pod["metadata"].get("annotations", {}).get(DEFAULT_CONTAINER)
+    status = pod.get("status", {})
+    if status.get("phase") in ("Failed", "Succeeded"):
+        return True
+    restarts = pod.get("spec", {}).get("restartPolicy", "Always") != "Never"
+    terminated = (each for each in status.get("containerStatuses", []) if "terminated" in each.get("state", {}))
+    return not restarts and any(each["name"] == name for each in terminated)
 
 
 def problem(pod: Mapping[str, Any]) -> Problem | None:
     """Return what is wrong with this Pod object, if anything is."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
-    if has_ended(pod) and status["phase"] == "Succeeded" and "deletionTimestamp" in pod["metadata"]:
-        return Problem(f"pod {name} was deleted")
+    disruption = _condition(status, "DisruptionTarget")
+    if disruption:
+        reason, message = disruption.get("reason", "disrupted"), disruption.get("message", "")
+        return Problem(f"pod {name} is taken away: {reason}: {message}".rstrip(": "), reason, disruption=True)
     if has_ended(pod):
-        return Problem(f"pod {name} ended: {_ending(status)}", orderly=status["phase"] == "Succeeded")
+        return _ending(pod)
+    if "deletionTimestamp" in pod["metadata"]:
+        return Problem(f"pod {name} was deleted", "deleted", disruption=True)
     for container in _containers(status):
         waiting = container.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in HOPELESS_WAITING:
-            message = waiting.get("message", "")
-            return Problem(f"pod {name}, container {container['name']}: {waiting['reason']}: {message}".rstrip(": "))
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Problem(f"pod {name} is not scheduled: {condition.get('message', '')}", hopeless=False)
+        reason, message = waiting.get("reason"), waiting.get("message", "")
+        if reason in HOPELESS_WAITING:
+            last = container.get("lastState", {}).get("terminated")
+            said = f"; {_terminated(pod, container, last)}" if last else ""
+            text = f"pod {name}, container {container['name']}: {reason}: {message}".rstrip(": ")
+            return Problem(text + said, reason)
+    scheduled = _condition(status, "PodScheduled", "False")
+    if scheduled:
+        text = f"pod {name} is not scheduled: {scheduled.get('message', '')}"
+        return Problem(text, "unschedulable", hopeless=False)
     return None
 
 
-def _ending(status: Mapping[str, Any]) -> str:
+def mount_problem(event: Mapping[str, Any]) -> Problem | None:
+    """Return what a warning Event says of a pod's volumes; the pod's own status does not tell."""
+    if event.get("reason") not in ("FailedMount", "FailedAttachVolume"):
+        return None
+    message = " ".join(event.get("message", "").split())
+    text = f"pod {event['involvedObject']['name']}: {event['reason']}: {message}"
+    return Problem(text, event["reason"], hopeless=bool(HOPELESS_MOUNT.search(message)))
+
+
+def _ending(pod: Mapping[str, Any]) -> Problem:
+    name, status = pod["metadata"]["name"], pod["status"]
+    deleted = "deletionTimestamp" in pod["metadata"]
     for container in _containers(status):
         terminated = container.get("state", {}).get("terminated")
         if terminated and terminated.get("exitCode"):
-            last_words = terminated.get("message", "").strip().splitlines()[-LAST_LINES:]
-            reason = f"{terminated.get('reason', 'Error')}, exit code {terminated['exitCode']}"
-            return "\n  ".join([f"container {container['name']}: {reason}", *last_words])
-    reason = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
-    return reason or f"phase {status['phase']}"
+            reason = terminated.get("reason", "Error")
+            cause = reason if reason != "Error" else f"exit code {terminated['exitCode']}"
+            text = f"pod {name} ended: {_terminated(pod, container, terminated)}"
+            return Problem(text, cause, disruption=deleted)
+    if deleted:
+        return Problem(f"pod {name} was deleted", "deleted", disruption=True)
+    said = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
+    text = f"pod {name} ended: {said or 'phase ' + status.get('phase', 'Succeeded')}"
+    failed = status.get("phase") == "Failed"
+    return Problem(text, status.get("reason") or "ended", orderly=not failed, disruption=failed)
+
+
+def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:
+    """Describe a container's end: its reason, its memory limit if that was the reason, and its last words."""
+    reason = f"{terminated.get('reason', 'Error')}, exit code {terminated.get('exitCode')}"
+    if terminated.get("reason") == "OOMKilled":
+        spec: Mapping[str, Any] = next(
+            (each for each in pod.get("spec", {}).get("containers", []) if each["name"] == container["name"]), {}
+        )
+        limit = spec.get("resources", {}).get("limits", {}).get("memory")
+        reason += f", memory limit {limit}" if limit else ", no memory limit: the node had none left"
+    last_words = terminated.get("message", "").strip().splitlines()[-LAST_LINES:]
+    return "\n  ".join([f"container {container['name']}: {reason}", *last_words])
+
+
+def _condition(status: Mapping[str, Any], kind: str, value: str = "True") -> Mapping[str, Any] | None:
+    conditions = status.get("conditions", [])
+    return next((each for each in conditions if each["type"] == kind and each["status"] == value), None)
 
 
 def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dask_flow import declarations, targets
 from dask_flow.clusters import cluster_mode
 from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, Interrupted, StartupError
-from dask_flow.flows import RESULT_KEY, FlowResult, adapter_for
+from dask_flow.flows import RESULT_KEY, FlowResult, adapter_for, name_of
 from dask_flow.log import Steps
 from dask_flow.report import Outcome, TaskGroup, group_tasks
 from dask_flow.settings import RunSettings, resolve
@@ -52,7 +52,8 @@ def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
 def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
     with steps("flow loaded"):
         loaded = targets.load(given["target"])
-        settings = resolve(given, declarations.settings_of(loaded.flow))
+        declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
+        settings = resolve(given, declared)
         adapter_for(loaded.flow).check(loaded.flow, settings.params)
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
@@ -64,7 +65,7 @@ def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
         with steps("flow ran"):
             result = _supervise(loaded.flow, client, settings, events)
         tasks = _tasks(client, started)
-    return _outcome(result, tasks)
+        return _outcome(result, tasks, client)
 
 
 def _opened(
@@ -121,7 +122,7 @@ def _supervise(
     if isinstance(event, DaskFlowError):
         raise event
     log.error("the flow failed:\n%s", "".join(traceback.format_exception(event)).rstrip())
-    raise FlowError(f"the flow failed: {_described(event)}") from event
+    raise FlowError(f"the flow failed: {_described(event)}{_what_killed(event, client)}") from event
 
 
 def _is_lost(error: BaseException, client: Client) -> bool:
@@ -153,7 +154,7 @@ def _names(client: Client) -> dict[str, str]:
     return names | getattr(client.cluster, "worker_names", {})
 
 
-def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...]) -> Outcome:
+def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...], client: Client) -> Outcome:
     if not result.errors:
         return Outcome(exit_code=0, reason="the flow succeeded", results=result.results, tasks=tasks)
     for name, error in result.errors.items():
@@ -161,8 +162,16 @@ def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...]) -> Outcome:
     name, error = next(iter(result.errors.items()))
     more = f" and {len(result.errors) - 1} more" if len(result.errors) > 1 else ""
     after = f"; not run because of it: {', '.join(result.skipped)}" if result.skipped else ""
-    reason = f"the flow failed: task {name}{more}: {_described(error)}{after}"
+    reason = f"the flow failed: task {name}{more}: {_described(error)}{_what_killed(error, client)}{after}"
     return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results, tasks=tasks)
+
+
+def _what_killed(error: BaseException, client: Client) -> str:
+    """Return what a temporary cluster knows of the end of the workers that a task killed."""
+    from distributed import KilledWorker
+
+    found = getattr(client.cluster, "last_problem", None)
+    return f"; {found.text}" if found and isinstance(error, KilledWorker) else ""
 
 
 @contextmanager

@@ -11,34 +11,52 @@ from typing import Any
 
 from dask_flow.errors import InputError
 
-__all__ = ["CLUSTER_MODES", "LOG_FORMATS", "RunSettings", "resolve"]
+__all__ = ["CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "resolve"]
 
 CLUSTER_MODES = ("auto", "local", "pods", "static")
 LOG_FORMATS = ("text", "json")
-DEFAULT_WORKER_SPEC = Path("/etc/dask-flow/worker_spec.yaml")
+SCHEDULERS = ("runner", "pod")
+SPEC_FOLDER = Path("/etc/dask-flow")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """One run's settings; names and meanings are those of the options of `dask-flow run`. Times are in seconds."""
+    """One run's settings; names and meanings are those of the options of `dask-flow run`. Times are in seconds.
+
+    `flow` is the flow's name.
+    """
 
     target: str
+    flow: str = ""
     cluster: str = "auto"
     address: str | None = None
     min_workers: int = 1
     max_workers: int = 2
     worker_spec: Path | None = None
+    scheduler_spec: Path | None = None
+    scheduler: str = "runner"
     image: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     startup_timeout: float = 300.0
     timeout: float | None = None
+    tls: bool = True
+    work_stealing: bool = True
+    adaptive_interval: float = 0.5
+    adaptive_target_duration: float = 1.0
+    adaptive_wait_count: int = 6
+    allowed_failures: int | None = None
     log_format: str = "text"
 
     @property
     def adaptive(self) -> bool:
         """Whether the cluster scales between the bounds, rather than having a fixed size."""
         return self.min_workers != self.max_workers
+
+    @property
+    def failures_allowed(self) -> int:
+        """How many worker pods may end for the same cause."""
+        return max(10, 2 * self.max_workers) if self.allowed_failures is None else self.allowed_failures
 
     def with_min_workers(self, count: int) -> RunSettings:
         """Return these settings with a minimum of `count` workers, and a maximum that is no smaller."""
@@ -54,8 +72,12 @@ def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kuberne
         **{name: value for name, value in declared.items() if value is not None},
         **{name: value for name, value in given.items() if value is not None},
     }
-    if "worker_spec" not in merged and DEFAULT_WORKER_SPEC.exists():
-        merged["worker_spec"] = DEFAULT_WORKER_SPEC
+    for name in ("worker_spec", "scheduler_spec"):
+        default = SPEC_FOLDER / f"{name}.yaml"
+        if name not in merged and default.exists():
+            merged[name] = default
+    if "scheduler_spec" in merged:
+        merged.setdefault("scheduler", "pod")
     settings = RunSettings(**merged)
     check_counts(settings)
     if "max_workers" not in merged:
@@ -81,10 +103,19 @@ def check(settings: RunSettings) -> None:
             f"--min-workers {settings.min_workers} is more than --max-workers {settings.max_workers}; "
             "lower the one or raise the other (equal values give a cluster of a fixed size)"
         )
-    for name in ("startup_timeout", "timeout"):
+    for name in ("startup_timeout", "timeout", "adaptive_interval", "adaptive_target_duration"):
         seconds = getattr(settings, name)
         if seconds is not None and seconds <= 0:
             raise InputError(f"{option(name)} must be more than 0 seconds, not {seconds:g}")
+    if settings.adaptive_wait_count < 1:
+        raise InputError(f"--adaptive-wait-count must be at least 1, not {settings.adaptive_wait_count}")
+    if settings.failures_allowed < 0:
+        raise InputError(f"--allowed-failures must be at least 0, not {settings.allowed_failures}")
+    if settings.scheduler_spec and settings.scheduler != "pod":
+        raise InputError(
+            f"--scheduler-spec {settings.scheduler_spec} describes the scheduler's own pod, but --scheduler is "
+            f"{settings.scheduler}; leave out one of the two"
+        )
     if settings.cluster == "static" and not settings.address:
         raise InputError("--cluster static needs --address, such as tcp://dask-scheduler:8786")
     if settings.address and not re.fullmatch(r"(\w+://)?(\[[^\]]+\]|[^:/\s]+):\d+", settings.address):

@@ -1,4 +1,4 @@
-"""The temporary cluster: the scheduler in the runner's pod, workers in bare pods that the runner makes."""
+"""The temporary cluster: workers in bare pods, and the scheduler in the runner's pod or in one of its own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from dask_flow.clusters import OnLost
-from dask_flow.errors import ClusterLostError, DaskFlowError, StartupError
-from dask_flow.manifests import RunIdentity, read_worker_template, worker_pod
+from dask_flow.clusters.versions import check_versions
+from dask_flow.errors import DaskFlowError, StartupError
+from dask_flow.manifests import (
+    DASHBOARD_PORT,
+    SCHEDULER_PORT,
+    RunIdentity,
+    dask_configuration,
+    template_variables,
+)
+from dask_flow.specs import read_templates
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Security
 
+    from dask_flow.clusters.run_objects import RunObjects
+    from dask_flow.clusters.scheduler import RunScheduler
     from dask_flow.clusters.spec_cluster import PodsCluster
-    from dask_flow.clusters.worker_pods import WorkerPods
     from dask_flow.log import Steps
     from dask_flow.settings import RunSettings
 
@@ -24,84 +33,89 @@ __all__ = ["cluster"]
 
 log = logging.getLogger(__name__)
 
-SCHEDULER_PORT = 8786
-DASHBOARD_PORT = 8787
-
 
 @contextmanager
 def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
-    """Make worker pods and a scheduler, yield a client once a worker is there; delete all pods at the end.
+    """Make worker pods and a scheduler, yield a client once a worker is there; delete all that was made at the end.
 
     The order is for speed: pods take longest, so they are asked for first; distributed is imported once, and the
     scheduler forked from this process before that has a second thread.
     """
     with ExitStack() as stack:
         with steps("worker pods requested"):
-            pods, settings, identity = _worker_pods(settings)
-            stack.callback(_clean_up, pods, steps)
-            names = [pods.new_name() for _ in range(settings.min_workers)]
-            pods.create(*names)
+            objects, settings, identity = _run_objects(settings)
+            stack.callback(_clean_up, objects, steps)
+            objects.create_shared()
+            names = [objects.new_name() for _ in range(settings.min_workers)]
+            objects.create_workers(*names)
         with steps("scheduler started"):
             from distributed import Client
 
-            from dask_flow.clusters.scheduler import SchedulerProcess
+            from dask_flow.clusters.drain import let_workers_drain
             from dask_flow.clusters.spec_cluster import PodsCluster
 
-            scheduler = SchedulerProcess(identity.pod_ip, SCHEDULER_PORT, DASHBOARD_PORT)
+            security = objects.key_pair.security() if objects.key_pair else None
+            scheduler = _scheduler(objects, settings, identity, security)
             stack.callback(scheduler.stop)
-            pods.delete_leftovers()
-            scheduler.wait_until_ready()
-            spec_cluster = stack.enter_context(
-                PodsCluster(scheduler, pods, names, on_lost=lambda reason: on_lost(ClusterLostError(reason)))
-            )
+            objects.follow()
+            objects.delete_leftovers()
+            scheduler.wait_until_ready(settings.startup_timeout)
+            spec_cluster = stack.enter_context(PodsCluster(scheduler, objects, names, settings, on_lost))
             client = stack.enter_context(Client(spec_cluster))
-            stack.callback(pods.delete_all)
-        scheduler.on_death(lambda code: _scheduler_died(code, spec_cluster, on_lost))
+            stack.callback(objects.delete_all)
+            let_workers_drain(client)
+        scheduler.on_death(spec_cluster.scheduler_died)
         with steps("first worker joined"):
-            pods.follow()
-            _wait_for_worker(spec_cluster, pods, settings)
+            _wait_for_worker(spec_cluster, objects, settings)
+        check_versions(client)
+        pod = identity.pod_name if settings.scheduler == "runner" else objects.scheduler_name
         log.info(
-            "dashboard: kubectl port-forward -n %s pod/%s %s", identity.namespace, identity.pod_name, DASHBOARD_PORT
+            "dashboard: http://localhost:%s/status after kubectl port-forward -n %s pod/%s %s",
+            *(DASHBOARD_PORT, identity.namespace, pod, DASHBOARD_PORT),
         )
         if settings.adaptive:
-            spec_cluster.scale_between(settings.min_workers, settings.max_workers)
+            spec_cluster.scale_between(settings)
         yield client
 
 
-def _worker_pods(settings: RunSettings) -> tuple[WorkerPods, RunSettings, RunIdentity]:
-    from dask_flow.clusters.worker_pods import WorkerPods
+def _run_objects(settings: RunSettings) -> tuple[RunObjects, RunSettings, RunIdentity]:
+    from dask_flow.clusters.run_objects import RunObjects
     from dask_flow.kube import Kube
 
     kube = Kube.in_cluster()
     identity = RunIdentity.of_pod(kube.own_pod(), os.environ.get("DASK_FLOW_POD_IP"))
-    template = read_worker_template(settings, identity, os.environ)
-    for warning in template.warnings:
+    templates = read_templates(settings, template_variables(settings, identity, os.environ))
+    for warning in templates.warnings:
         log.warning("%s", warning)
-    if template.replicas:
-        settings = settings.with_min_workers(template.replicas)
-    address = f"tcp://{identity.pod_host}:{SCHEDULER_PORT}"
-    pods = WorkerPods(
-        kube, identity, lambda name: worker_pod(template.pod, name, address, settings, identity), template.processes
-    )
-    return pods, settings, identity
+    if templates.worker.replicas:
+        settings = settings.with_min_workers(templates.worker.replicas)
+    return RunObjects(kube, identity, settings, templates), settings, identity
 
 
-def _wait_for_worker(spec_cluster: PodsCluster, pods: WorkerPods, settings: RunSettings) -> None:
+def _scheduler(
+    objects: RunObjects, settings: RunSettings, identity: RunIdentity, security: Security | None
+) -> RunScheduler:
+    import dask
+
+    from dask_flow.clusters.scheduler import SchedulerPod, SchedulerProcess
+
+    if settings.scheduler == "pod":
+        return SchedulerPod(objects, security)
+    defaults = {name: value for name, value in dask_configuration(settings).items() if name not in os.environ}
+    dask.config.update(dask.config.config, dask.config.collect_env(defaults))
+    return SchedulerProcess(identity.pod_ip, SCHEDULER_PORT, DASHBOARD_PORT, security)
+
+
+def _wait_for_worker(spec_cluster: PodsCluster, objects: RunObjects, settings: RunSettings) -> None:
     try:
         spec_cluster.first_worker.result(settings.startup_timeout)
     except TimeoutError as error:
-        seen = "; ".join(pods.problems()) or "the pods run, but no worker joined; see their logs"
+        seen = "; ".join(objects.problems()) or "the pods run, but no worker joined; see their logs"
         raise StartupError(f"no worker joined within {settings.startup_timeout:g} s: {seen}") from error
     except DaskFlowError as error:
         raise StartupError(f"the workers cannot start: {error}") from error
 
 
-def _scheduler_died(code: int | None, spec_cluster: PodsCluster, on_lost: OnLost) -> None:
-    ended = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    spec_cluster.cannot_start(f"the Dask scheduler's process ended with {ended}")
-    on_lost(ClusterLostError(f"the Dask scheduler's process ended with {ended} while the flow ran"))
-
-
-def _clean_up(pods: WorkerPods, steps: Steps) -> None:
+def _clean_up(objects: RunObjects, steps: Steps) -> None:
     with steps("worker pods gone"):
-        pods.wait_until_gone()
+        objects.wait_until_gone()

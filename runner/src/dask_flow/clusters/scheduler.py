@@ -1,4 +1,4 @@
-"""The scheduler as a process of the runner's pod."""
+"""The scheduler of a temporary cluster: a process of the runner's pod, or a pod of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import multiprocessing
 import signal
 import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from distributed import Scheduler
+from distributed import Scheduler, Security
 from distributed.deploy.spec import ProcessInterface
 
 from dask_flow.errors import StartupError
@@ -17,57 +19,118 @@ from dask_flow.errors import StartupError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SchedulerProcess"]
+    from dask_flow.clusters.run_objects import RunObjects
+    from dask_flow.pod_status import Problem
 
-STARTUP_SECONDS = 30
+__all__ = ["RunScheduler", "SchedulerPod", "SchedulerProcess"]
+
 SHUTDOWN_SECONDS = 3
 
 
-class SchedulerProcess(ProcessInterface):  # type: ignore[misc]
+class RunScheduler(ProcessInterface):  # type: ignore[misc]
+    """A scheduler that the run has for itself. `security` is what it and its clients identify themselves by."""
+
+    def __init__(self, security: Security | None) -> None:
+        super().__init__()
+        self.security = security
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Wait until the scheduler listens at `address`. Raises StartupError with what keeps it from that."""
+        raise NotImplementedError
+
+    def on_death(self, callback: Callable[[str], None]) -> None:
+        """Call back, from a thread, with a sentence if the scheduler ends before `stop`."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End the scheduler; may be called again."""
+        raise NotImplementedError
+
+
+class SchedulerPod(RunScheduler):
+    """A scheduler in a pod of its own, behind a Service; it is deleted with the run's other objects."""
+
+    def __init__(self, objects: RunObjects, security: Security | None) -> None:
+        super().__init__(security)
+        self.address = objects.scheduler_address
+        self._objects = objects
+        self._ready: Future[None] = Future()
+        self._on_death: Callable[[str], None] = lambda _: None
+        objects.on_scheduler = self._changed
+
+    def _changed(self, found: Problem | None) -> None:
+        with suppress(InvalidStateError):
+            if found is None:
+                self._ready.set_result(None)
+            else:
+                self._ready.set_exception(StartupError(f"the Dask scheduler cannot start: {found.text}"))
+        if found is not None:
+            self._on_death(f"the Dask scheduler was lost: {found.text}")
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Wait until the pod is ready."""
+        try:
+            self._ready.result(timeout)
+        except TimeoutError as error:
+            seen = "; ".join(self._objects.problems()) or f"see the log of pod {self._objects.scheduler_name}"
+            raise StartupError(f"the Dask scheduler was not ready within {timeout:g} s: {seen}") from error
+
+    def on_death(self, callback: Callable[[str], None]) -> None:
+        """Call back when the pod has ended or was deleted."""
+        self._on_death = callback
+
+    def stop(self) -> None:
+        """Do nothing: all pods are deleted in one call."""
+        self._on_death = lambda _: None
+
+
+class SchedulerProcess(RunScheduler):
     """A Dask scheduler in a process of its own, that ends when its parent does.
 
     Forked while this process has one thread, so that what is imported need not be imported again; else spawned.
     """
 
-    def __init__(self, host: str, port: int, dashboard_port: int) -> None:
-        super().__init__()
+    def __init__(self, host: str, port: int, dashboard_port: int, security: Security | None) -> None:
+        super().__init__(security)
         context: Any = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
         self._control, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, self._control, host, port, dashboard_port), name="dask-scheduler", daemon=True
+            target=_serve,
+            args=(theirs, self._control, {"host": host, "port": port, "security": security}, dashboard_port),
+            name="dask-scheduler",
+            daemon=True,
         )
         self._process.start()
         theirs.close()
         self._closing = False
 
-    def wait_until_ready(self) -> None:
-        """Wait until the scheduler listens. Raises StartupError with its error."""
+    def wait_until_ready(self, timeout: float) -> None:
+        """Wait until the process says that it listens."""
         try:
-            ready = self._control.recv() if self._control.poll(STARTUP_SECONDS) else "no answer"
+            ready = self._control.recv() if self._control.poll(timeout) else f"no answer within {timeout:g} s"
         except EOFError:
-            ready = f"it ended with exit code {self.exit_code()}"
+            ready = self._ended()
         if not isinstance(ready, dict):
             raise StartupError(f"the Dask scheduler did not start in the runner's pod: {ready}")
         self.address = ready["address"]
 
-    def exit_code(self) -> int | None:
-        """Wait for the process to end and return its exit code; negative for a signal."""
+    def _ended(self) -> str:
         self._process.join()
-        code: int | None = self._process.exitcode
-        return code
+        code = self._process.exitcode or 0
+        return f"the Dask scheduler's process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
 
-    def on_death(self, callback: Callable[[int | None], None]) -> None:
-        """Call back, from a thread, if the process ends before `close`."""
+    def on_death(self, callback: Callable[[str], None]) -> None:
+        """Call back when the process has ended."""
 
         def watch() -> None:
-            code = self.exit_code()
+            ended = self._ended()
             if not self._closing:
-                callback(code)
+                callback(ended)
 
         threading.Thread(target=watch, name="scheduler-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """End the process; may be called again."""
+        """End the process."""
         self._closing = True
         self._control.close()
         self._process.join(SHUTDOWN_SECONDS)
@@ -76,16 +139,16 @@ class SchedulerProcess(ProcessInterface):  # type: ignore[misc]
             self._process.join()
 
 
-def _serve(control: Connection, parents_end: Connection, host: str, port: int, dashboard_port: int) -> None:
+def _serve(control: Connection, parents_end: Connection, options: dict[str, Any], dashboard_port: int) -> None:
     parents_end.close()  # or this process would never see that its parent is gone
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides when it ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_scheduler(control, host, port, dashboard_port))
+    asyncio.run(_scheduler(control, options, dashboard_port))
 
 
-async def _scheduler(control: Connection, host: str, port: int, dashboard_port: int) -> None:
+async def _scheduler(control: Connection, options: dict[str, Any], dashboard_port: int) -> None:
     try:
-        scheduler = await Scheduler(host=host, port=port, dashboard=False, dashboard_address=f":{dashboard_port}")
+        scheduler = await Scheduler(dashboard=False, dashboard_address=f":{dashboard_port}", **options)
     except Exception as error:
         control.send(f"{type(error).__name__}: {error}")
         return

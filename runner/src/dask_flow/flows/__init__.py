@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RESULT_KEY = "dask-flow-result"
 """The name of the tasks that make short texts of results, on the workers that hold them."""
 
-__all__ = ["RESULT_KEY", "Adapter", "FlowResult", "adapter_for", "short"]
+__all__ = ["RESULT_KEY", "Adapter", "FlowResult", "adapter_for", "name_of", "short"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,11 @@ def adapter_for(flow: Any) -> Adapter:
     """Return the adapter for this flow's kind."""
     kind = "dag" if isinstance(flow, Flow) else "function"
     return cast("Adapter", importlib.import_module(f"dask_flow.flows.{kind}"))
+
+
+def name_of(flow: Any) -> str:
+    """Return the flow's name: a Flow's own, a function's, or its type's."""
+    return str(getattr(flow, "name", None) or getattr(flow, "__name__", type(flow).__name__))
 
 
 def short(value: Any, limit: int = 4000) -> str:

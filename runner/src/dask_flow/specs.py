@@ -1,0 +1,197 @@
+"""worker_spec.yaml and scheduler_spec.yaml: from a file to the template of a pod, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from dask_flow.dask_commands import modern
+from dask_flow.errors import InputError
+from dask_flow.settings import RunSettings
+
+__all__ = ["Manifest", "PodTemplate", "Templates", "dask_container", "flag_value", "parse_spec", "read_templates"]
+
+Manifest = dict[str, Any]
+
+ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://")
+SHELL_TEXT = re.compile(r"(^|/)(ba|da|z)?sh -c$")
+DASK_ARGS = {
+    "worker": ["dask", "worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"],
+    "scheduler": ["dask", "scheduler"],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PodTemplate:
+    """A pod of Dask's before it has a name. `role` is `worker` or `scheduler`.
+
+    `replicas` is the minimum of workers that the spec asks for; `warnings` say what was changed in it.
+    """
+
+    pod: Manifest
+    role: str = "worker"
+    replicas: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> int:
+        """How many workers a pod has: what `--nworkers` says, if it is a number."""
+        container = dask_container(self.pod, self.role)
+        value = flag_value([*container.get("command", ()), *container.get("args", ())], "--nworkers") or ""
+        return int(value) if value.isdigit() else 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Templates:
+    """The pods of a cluster; without a scheduler's, the scheduler is a process of the runner's pod."""
+
+    worker: PodTemplate
+    scheduler: PodTemplate | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was changed in the specs."""
+        return self.worker.warnings + (self.scheduler.warnings if self.scheduler else ())
+
+
+def default_pod(role: str) -> Manifest:
+    """Return the pod that needs no spec: one container that can write to /tmp only."""
+    container = {
+        "name": role,
+        "args": list(DASK_ARGS[role]),
+        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "DASK_TEMPORARY_DIRECTORY", "value": "/tmp"}],  # noqa: S108
+        "securityContext": {"readOnlyRootFilesystem": True},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+    }
+    return {"spec": {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]}}
+
+
+def read_templates(settings: RunSettings, variables: Mapping[str, Any]) -> Templates:
+    """Read the spec files, or take the default pods. Raises InputError with every problem of either file."""
+    problems: list[str] = []
+
+    def template(path: Path | None, role: str) -> PodTemplate:
+        if path is None:
+            return PodTemplate(default_pod(role), role)
+        try:
+            return parse_spec(_rendered(path, variables), path, role)
+        except InputError as error:
+            problems.append(str(error))
+            return PodTemplate({}, role)
+
+    worker = template(settings.worker_spec, "worker")
+    scheduler = template(settings.scheduler_spec, "scheduler") if settings.scheduler == "pod" else None
+    if problems:
+        raise InputError("\n".join(problems))
+    return Templates(worker, scheduler)
+
+
+def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
+    """Check a Pod manifest, pod template or, for a scheduler, Job manifest by Kubernetes' schema; modernise it."""
+    from dask_flow import pod_check
+
+    document = pod_check.load(text, str(path))
+    kind = document.data.get("kind", "Pod")
+    if kind not in (("Pod", "Job") if role == "scheduler" else ("Pod",)):
+        accepted = "a Pod or a Job manifest" if role == "scheduler" else "a Pod manifest (kind: Pod)"
+        line = document.lines.get(("kind",), 1)
+        raise InputError(
+            f"{path}:{line}: kind is {kind!r}; a {role} spec must be {accepted}, or a pod template without kind"
+        )
+    found = pod_check.problems(document, str(path), kind)
+    if found:
+        raise InputError("\n".join(found))
+    warnings: list[str] = []
+    pod = document.data
+    if kind == "Job":
+        pod = pod["spec"]["template"]
+        warnings.append("of the Job, the pod template is used; what else it says has no effect")
+    pod = {key: pod[key] for key in ("metadata", "spec") if key in pod}
+    spec = pod.setdefault("spec", {})
+    if not spec.get("containers"):
+        spec["containers"] = default_pod(role)["spec"]["containers"]
+        spec["volumes"] = [*spec.get("volumes", []), *default_pod(role)["spec"]["volumes"]]
+    replicas = spec.pop("replicas", None)
+    if replicas is not None and role == "worker":
+        warnings.append(
+            f"spec.replicas is not a Pod's; it sets the minimum of workers to {replicas}: use --min-workers"
+        )
+    elif replicas is not None:
+        warnings.append("spec.replicas is not a Pod's, and there is one scheduler: leave it out")
+    warnings += _modernise(dask_container(pod, role), role, from_job=kind == "Job")
+    return PodTemplate(pod, role, replicas, tuple(f"{path}: {warning}" for warning in warnings))
+
+
+def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
+    """Translate the container's command line into today's; return a warning for each change."""
+    warnings: list[str] = []
+    line = [*container.get("command", ()), *container.get("args", ())]
+    if from_job and line and not any(word.startswith("dask") for word in line):
+        container.pop("command", None)
+        container.pop("args", None)
+        warnings.append(f"{line[0]} … started the flow's run of old; here the pod runs {' '.join(DASK_ARGS[role])}")
+    for key in ("command", "args"):
+        if not container.get(key):
+            container.pop(key, None)
+            continue
+        words, changes = modern(container[key])
+        addresses = [word for word in words if ADDRESS.match(word)] if role == "worker" else []
+        container[key] = [word for word in words if word not in addresses]
+        warnings += changes
+        warnings += [
+            f"{address} is left out: workers are told the address of their run's scheduler" for address in addresses
+        ]
+    line = [*container.get("command", ()), *container.get("args", ())]
+    if SHELL_TEXT.search(" ".join(line[-3:-1])):
+        name = container.get("name", "0")
+        raise InputError(
+            f"container {name}: the {role}'s options cannot be added to a shell's -c text; let it end with "
+            f"'exec dask {role} \"$@\"' and add -- as the next word, or put [dask, {role}, …] in args"
+        )
+    return warnings
+
+
+def dask_container(pod: Manifest, role: str) -> Manifest:
+    """Return the container that runs Dask: the one named as its role, else the first."""
+    containers: list[Manifest] = pod["spec"]["containers"]
+    return next((each for each in containers if each.get("name") == role), containers[0])
+
+
+def flag_value(line: Sequence[str], flag: str) -> str | None:
+    """Return what follows a flag, as `--flag value` or `--flag=value`; None if the flag is not there."""
+    for word, following in pairwise([*line, ""]):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+    return None
+
+
+def _rendered(path: Path, variables: Mapping[str, Any]) -> str:
+    """Read the file and render it by Jinja2."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"cannot read the spec {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file: {error}") from error
+    if not any(mark in text for mark in ("{{", "{%", "{#")):
+        return text
+    import jinja2
+
+    try:
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 # it is YAML
+        return environment.from_string(text).render(copy.deepcopy(dict(variables)))
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: {error.message}") from error
+    except Exception as error:
+        # Jinja2 rewrites its tracebacks, so that they lead to lines of the template.
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
+        known = f"; variables are {', '.join(variables)}" if isinstance(error, jinja2.UndefinedError) else ""
+        raise InputError(f"{path}:{lines[-1] if lines else 1}: {error}{known}") from error

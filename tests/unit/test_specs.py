@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from dask_flow.errors import InputError
+from dask_flow.settings import RunSettings
+from dask_flow.specs import parse_spec, read_templates
+
+SEED = Path(__file__).parent / "worker_spec.yaml"
+SEED_DOCUMENT = Path(__file__).parents[3] / "shared/seeds/dask-kubernetes-environment.txt"
+VARIABLES = {"image": "example.org/flow:1", "namespace": "jobs", "run": "nightly", "flow": "sums", "params": {"n": 7}}
+VARIABLES["env"] = {}
+
+
+def parse(spec, role="worker"):
+    text = spec if isinstance(spec, str) else json.dumps(spec)
+    return parse_spec(text, Path(f"{role}_spec.yaml"), role)
+
+
+def worker(**container):
+    return {"spec": {"containers": [{"name": "worker", **container}]}}
+
+
+def read(tmp_path, text, **settings):
+    path = tmp_path / "worker_spec.yaml"
+    path.write_text(text)
+    return read_templates(RunSettings(target="f", worker_spec=path, **settings), VARIABLES)
+
+
+def test_seeds_spec_becomes_todays_with_a_warning_for_each_change():
+    template = parse_spec(SEED.read_text(), SEED)
+    container = template.pod["spec"]["containers"][0]
+
+    assert template.replicas == 2
+    assert [warning.removeprefix(f"{SEED}: ") for warning in template.warnings] == [
+        "spec.replicas is not a Pod's; it sets the minimum of workers to 2: use --min-workers",
+        "dask-worker is now dask worker",
+        "--no-bokeh is now --no-dashboard",
+    ]
+    assert "replicas" not in template.pod["spec"]
+    assert container["args"] == ["dask", "worker", "--nthreads", "2", "--no-dashboard", "--memory-limit", "4GB"]
+
+
+@pytest.mark.skipif(not SEED_DOCUMENT.exists(), reason="the seeds are not beside the project")
+def test_the_spec_of_the_tests_is_the_seeds():
+    assert SEED.read_text().strip() in SEED_DOCUMENT.read_text()
+
+
+def test_template_without_kind_and_without_containers_gets_the_default_one():
+    template = parse({"spec": {"nodeSelector": {"disk": "ssd"}, "volumes": [{"name": "data", "emptyDir": {}}]}})
+
+    assert template.pod["spec"]["nodeSelector"] == {"disk": "ssd"}
+    assert template.pod["spec"]["containers"][0]["args"][:2] == ["dask", "worker"]
+    assert [volume["name"] for volume in template.pod["spec"]["volumes"]] == ["data", "tmp"]
+
+
+def test_jobs_pod_template_is_the_schedulers():
+    job = yaml.safe_load("""
+    apiVersion: batch/v1
+    kind: Job
+    metadata: {name: prefect-dask-job}
+    spec:
+      template:
+        metadata: {labels: {foo: bar}}
+        spec:
+          restartPolicy: Never
+          containers:
+            - name: flow
+              image: scheduler:1
+              command: [/bin/sh, -c]
+              args: ["python -c 'import prefect; prefect.environments.execution.load_and_run_flow()'"]
+    """)
+    template = parse(job, "scheduler")
+
+    assert template.pod["metadata"] == {"labels": {"foo": "bar"}}
+    assert template.pod["spec"]["containers"] == [{"name": "flow", "image": "scheduler:1"}]
+    assert len(template.warnings) == 2
+    assert "here the pod runs dask scheduler" in template.warnings[1]
+
+
+def test_address_of_another_scheduler_is_left_out():
+    template = parse(worker(args=["dask-worker", "tcp://dask-scheduler:8786", "--nprocs", "2"]))
+
+    assert template.pod["spec"]["containers"][0]["args"] == ["dask", "worker", "--nworkers", "2"]
+    assert template.processes == 2
+    assert "tcp://dask-scheduler:8786 is left out" in template.warnings[2]
+
+
+@pytest.mark.parametrize(
+    ("args", "processes"),
+    [(["--nworkers", "3"], 3), (["--nprocs=2"], 2), (["--nworkers", "auto"], 1), (["--nthreads", "4"], 1)],
+)
+def test_processes_of_a_worker_pod(args, processes):
+    assert parse(worker(args=["dask", "worker", *args])).processes == processes
+
+
+def test_spec_is_a_template(tmp_path):
+    text = (
+        "spec: {containers: [{image: '{{ image }}', env: [{name: A, value: '{{ params.n }} {{ run }} {{ flow }}'}]}]}"
+    )
+
+    container = read(tmp_path, text).worker.pod["spec"]["containers"][0]
+
+    assert container["image"] == "example.org/flow:1"
+    assert container["env"] == [{"name": "A", "value": "7 nightly sums"}]
+
+
+def test_problems_of_both_files_are_reported_at_once(tmp_path):
+    scheduler = tmp_path / "scheduler_spec.yaml"
+    scheduler.write_text("spec:\n  containers:\n    - imag: x\n")
+
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, "spec:\n  restartpolicy: Never\n  nodeName: 1\n", scheduler="pod", scheduler_spec=scheduler)
+
+    places = [line.partition(" ")[0].rpartition("/")[2] for line in str(caught.value).splitlines()]
+    assert places == ["worker_spec.yaml:2:", "worker_spec.yaml:3:", "scheduler_spec.yaml:3:"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "kind: Deployment\nspec: {}",
+            "worker_spec.yaml:1: kind is 'Deployment'; a worker spec must be a Pod manifest",
+        ),
+        ("a: b\nkind: Job", "worker_spec.yaml:2: kind is 'Job'; a worker spec must be a Pod manifest"),
+        ("a: '{{ nothing }}'", "worker_spec.yaml:1: 'nothing' is undefined; variables are image, namespace"),
+        ("a: b\nc: '{{ params.m }}'", "worker_spec.yaml:2: 'dict object' has no attribute 'm'"),
+        ("a: b\nc: '{% if %}'", "worker_spec.yaml:2: Expected an expression"),
+        ("a: b\nc: '{{ 1 / 0 }}'", "worker_spec.yaml:2: division by zero"),
+        ("spec: {containers: [{command: [sh, -c, dask worker]}]}", "cannot be added to a shell's -c text"),
+        (
+            "spec: {containers: [{command: [/bin/bash, -c], args: [dask worker]}]}",
+            "cannot be added to a shell's -c text",
+        ),
+    ],
+)
+def test_bad_specs_are_refused_with_file_and_line(tmp_path, text, message):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+
+    assert message in str(caught.value)
+
+
+def test_unreadable_spec_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read the spec .*none.yaml: No such file"):
+        read_templates(RunSettings(target="f", worker_spec=tmp_path / "none.yaml"), VARIABLES)
