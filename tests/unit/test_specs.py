@@ -79,17 +79,18 @@ def test_jobs_pod_template_is_the_schedulers():
     assert "here the pod runs dask scheduler" in template.warnings[1]
 
 
-def test_address_of_another_scheduler_is_left_out():
-    template = parse(worker(args=["dask-worker", "tcp://dask-scheduler:8786", "--nprocs", "2"]))
+def test_address_and_name_that_the_run_decides_are_left_out():
+    template = parse(worker(args=["dask-worker", "tcp://dask-scheduler:8786", "--name", "mine", "--nprocs", "2"]))
 
     assert template.pod["spec"]["containers"][0]["args"] == ["dask", "worker", "--nworkers", "2"]
     assert template.processes == 2
     assert "tcp://dask-scheduler:8786 is left out" in template.warnings[2]
+    assert "--name mine is left out" in template.warnings[3]
 
 
 @pytest.mark.parametrize(
     ("args", "processes"),
-    [(["--nworkers", "3"], 3), (["--nprocs=2"], 2), (["--nworkers", "auto"], 1), (["--nthreads", "4"], 1)],
+    [(["--nworkers", "3"], 3), (["--nprocs=2"], 2), (["--nthreads", "4"], 1)],
 )
 def test_processes_of_a_worker_pod(args, processes):
     assert parse(worker(args=["dask", "worker", *args])).processes == processes
@@ -129,6 +130,7 @@ def test_problems_of_both_files_are_reported_at_once(tmp_path):
         ("a: b\nc: '{{ params.m }}'", "worker_spec.yaml:2: 'dict object' has no attribute 'm'"),
         ("a: b\nc: '{% if %}'", "worker_spec.yaml:2: Expected an expression"),
         ("a: b\nc: '{{ 1 / 0 }}'", "worker_spec.yaml:2: division by zero"),
+        ("spec: {containers: [{args: [dask, worker, --nworkers, auto]}]}", "worker_spec.yaml: --nworkers auto: give a"),
         ("spec: {containers: [{command: [sh, -c, dask worker]}]}", "cannot be added to a shell's -c text"),
         (
             "spec: {containers: [{command: [/bin/bash, -c], args: [dask worker]}]}",

@@ -266,7 +266,7 @@ def _refusal(call: str, status: int, body: bytes) -> DaskFlowError:
     refused = FORBIDDEN.search(message)
     if refused:
         return ForbiddenError(
-            "{user} may not {verb} {resource} in namespace {namespace}; a Role must grant it (chart: rbac.create=true)"
-            "".format(**refused.groupdict())
+            "{user} may not {verb} {resource} in namespace {namespace}; a Role must grant it (chart: rbac.create=true; "
+            "for services, cluster.scheduler=pod)".format(**refused.groupdict())
         )
     return StartupError(f"the Kubernetes API refused {call} with status {status}: {message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -180,7 +181,7 @@ def dask_pod(
     container.setdefault("name", template.role)
     metadata = identity.metadata(name, template.role, pod.get("metadata"))
     metadata["labels"]["app.kubernetes.io/component"] = template.role
-    metadata["annotations"] = {DEFAULT_CONTAINER: container["name"], **(metadata.get("annotations") or {})}
+    metadata["annotations"] = {**metadata.get("annotations", {}), DEFAULT_CONTAINER: container["name"]}
     _fill_pod_spec(pod["spec"], settings, identity)
     _fill_command(container, template.role, name, settings)
     _fill_environment(container, settings, identity, scheduler)
@@ -207,8 +208,10 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
             container["image"] = settings.image or identity.image
             if container["image"] == identity.image and identity.image_pull_policy:
                 container.setdefault("imagePullPolicy", identity.image_pull_policy)
-        container.setdefault("securityContext", {}).setdefault("allowPrivilegeEscalation", False)
-        container["securityContext"].setdefault("capabilities", {"drop": ["ALL"]})
+        security = container.setdefault("securityContext", {})
+        if not security.get("privileged"):
+            security.setdefault("allowPrivilegeEscalation", False)
+            security.setdefault("capabilities", {"drop": ["ALL"]})
 
 
 def _fill_command(container: Manifest, role: str, name: str, settings: RunSettings) -> None:
@@ -216,7 +219,9 @@ def _fill_command(container: Manifest, role: str, name: str, settings: RunSettin
     if not container.get("command") and not container.get("args"):
         container["args"] = list(DASK_ARGS[role])
     line = container["args"] if container.get("args") else container["command"]
-    flags = {"--name": name, "--death-timeout": str(DEATH_TIMEOUT_SECONDS)}
+    # A worker in the runner's cluster finds its scheduler at once; one with a pod of its own may take its time.
+    patience = DEATH_TIMEOUT_SECONDS + (math.ceil(settings.startup_timeout) if settings.scheduler == "pod" else 0)
+    flags = {"--name": name, "--death-timeout": str(patience)}
     if role == "scheduler":
         flags = {"--port": str(SCHEDULER_PORT), "--dashboard-address": f":{DASHBOARD_PORT}"}
         flags |= {"--protocol": "tls"} if settings.tls else {}

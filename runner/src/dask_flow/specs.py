@@ -21,6 +21,8 @@ Manifest = dict[str, Any]
 
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://")
 SHELL_TEXT = re.compile(r"(^|/)(ba|da|z)?sh -c$")
+# What a run needs to know of its pods, and so decides.
+DECIDED = {"worker": ("--name",), "scheduler": ("--port", "--protocol", "--dashboard-address")}
 DASK_ARGS = {
     "worker": ["dask", "worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"],
     "scheduler": ["dask", "scheduler"],
@@ -41,10 +43,9 @@ class PodTemplate:
 
     @property
     def processes(self) -> int:
-        """How many workers a pod has: what `--nworkers` says, if it is a number."""
+        """How many workers a pod has: what `--nworkers` says."""
         container = dask_container(self.pod, self.role)
-        value = flag_value([*container.get("command", ()), *container.get("args", ())], "--nworkers") or ""
-        return int(value) if value.isdigit() else 1
+        return int(flag_value([*container.get("command", ()), *container.get("args", ())], "--nworkers") or 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,10 @@ def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
         )
     elif replicas is not None:
         warnings.append("spec.replicas is not a Pod's, and there is one scheduler: leave it out")
-    warnings += _modernise(dask_container(pod, role), role, from_job=kind == "Job")
+    try:
+        warnings += _modernise(dask_container(pod, role), role, from_job=kind == "Job")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return PodTemplate(pod, role, replicas, tuple(f"{path}: {warning}" for warning in warnings))
 
 
@@ -141,12 +145,8 @@ def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
             container.pop(key, None)
             continue
         words, changes = modern(container[key])
-        addresses = [word for word in words if ADDRESS.match(word)] if role == "worker" else []
-        container[key] = [word for word in words if word not in addresses]
-        warnings += changes
-        warnings += [
-            f"{address} is left out: workers are told the address of their run's scheduler" for address in addresses
-        ]
+        container[key], left_out = _without_what_the_run_decides(words, role)
+        warnings += [*changes, *(f"{option} is left out: the run decides it" for option in left_out)]
     line = [*container.get("command", ()), *container.get("args", ())]
     if SHELL_TEXT.search(" ".join(line[-3:-1])):
         name = container.get("name", "0")
@@ -154,7 +154,25 @@ def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
             f"container {name}: the {role}'s options cannot be added to a shell's -c text; let it end with "
             f"'exec dask {role} \"$@\"' and add -- as the next word, or put [dask, {role}, …] in args"
         )
+    processes = flag_value(line, "--nworkers")
+    if role == "worker" and processes is not None and not processes.isdigit():
+        raise InputError(f"--nworkers {processes}: give a number, for the run must know how many workers a pod has")
     return warnings
+
+
+def _without_what_the_run_decides(words: list[str], role: str) -> tuple[list[str], list[str]]:
+    """Split a command line into what stays, and the options and addresses that a run gives itself."""
+    stays: list[str] = []
+    left_out: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word in DECIDED[role]:
+            left_out.append(f"{word} {next(rest, '')}".rstrip())
+        elif word.partition("=")[0] in DECIDED[role] or (role == "worker" and ADDRESS.match(word)):
+            left_out.append(word)
+        else:
+            stays.append(word)
+    return stays, left_out
 
 
 def dask_container(pod: Manifest, role: str) -> Manifest:

@@ -5,74 +5,50 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-from distributed.diagnostics.plugin import NannyPlugin, WorkerPlugin
-
 if TYPE_CHECKING:
-    from distributed import Client, Nanny, Worker
+    from distributed import Nanny, Worker
 
-__all__ = ["let_workers_drain"]
+__all__ = ["drain_on_sigterm", "forward_sigterm"]
 
 LOOK_SECONDS = 0.1
+REASON = "dask-flow-drain"
 
 
-def let_workers_drain(client: Client) -> None:
-    """From now on, have each worker finish its running tasks and move its results to others on SIGTERM, then end.
+def drain_on_sigterm(worker: Worker) -> None:
+    """From now on, have the worker of this process drain on SIGTERM; `dask worker` itself would end at once.
 
-    `dask worker` itself would end at once. The kubelet's SIGKILL, at the end of the pod's grace period, is the limit.
-    The plugins travel by value: the image of the workers need not have this package.
+    The kubelet's SIGKILL, at the end of the pod's grace period, is the limit.
     """
-    module = sys.modules[__name__]
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        worker, nanny = cloudpickle.dumps(WorkerDrain()), cloudpickle.dumps(NannyDrain())
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
-    name = WorkerDrain.name
-    client.sync(client.scheduler.register_worker_plugin, plugin=worker, name=name, idempotent=True)
-    client.sync(client.scheduler.register_nanny_plugin, plugin=nanny, name=name, idempotent=True)
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        if not tasks:
+            tasks.append(loop.create_task(drain(worker)))
+
+    if threading.current_thread() is threading.main_thread():  # signals go to no other
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(begin))
 
 
-class WorkerDrain(WorkerPlugin):  # type: ignore[misc]
-    """On SIGTERM, the worker of this process drains."""
+def forward_sigterm(nanny: Nanny) -> None:
+    """From now on, have the nanny's worker drain on SIGTERM, which ends the nanny too.
 
-    name = "dask-flow-drain"
+    A worker that is not there yet has nothing to hand over.
+    """
+    before = signal.getsignal(signal.SIGTERM)
 
-    def setup(self, worker: Worker) -> None:
-        """Take over SIGTERM, unless the worker is in another thread than signals are."""
-        loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Task[None]] = []
+    def forward(signum: int, frame: Any) -> None:
+        if nanny.pid and nanny.worker_address:
+            os.kill(nanny.pid, signum)
+        elif callable(before):
+            before(signum, frame)
 
-        def begin() -> None:
-            if not tasks:
-                tasks.append(loop.create_task(drain(worker)))
-
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(begin))
-
-
-class NannyDrain(NannyPlugin):  # type: ignore[misc]
-    """On SIGTERM, the nanny of this process lets its worker drain, which ends the nanny too."""
-
-    name = "dask-flow-drain"
-
-    def setup(self, nanny: Nanny) -> None:
-        """Take over SIGTERM; a worker that is not there yet has nothing to hand over."""
-        before = signal.getsignal(signal.SIGTERM)
-
-        def forward(signum: int, frame: Any) -> None:
-            if nanny.pid and nanny.worker_address:
-                os.kill(nanny.pid, signum)
-            elif callable(before):
-                before(signum, frame)
-
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, forward)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, forward)
 
 
 async def drain(worker: Worker) -> None:
@@ -83,13 +59,13 @@ async def drain(worker: Worker) -> None:
         while worker.state.executing or worker.state.long_running:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         await retire(worker, remove=True)
-    await worker.close(reason=WorkerDrain.name)
+    await worker.close(reason=REASON)
 
 
 async def retire(worker: Worker, *, remove: bool) -> bool:
     """Have the scheduler give the worker no more tasks and copy its results elsewhere; return whether it could."""
     return bool(
         await worker.scheduler.retire_workers(
-            workers=[worker.address], close_workers=False, remove=remove, stimulus_id=WorkerDrain.name
+            workers=[worker.address], close_workers=False, remove=remove, stimulus_id=REASON
         )
     )

@@ -51,7 +51,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
         with steps("scheduler started"):
             from distributed import Client
 
-            from dask_flow.clusters.drain import let_workers_drain
+            from dask_flow.clusters.plugins import register_plugins
             from dask_flow.clusters.spec_cluster import PodsCluster
 
             security = objects.key_pair.security() if objects.key_pair else None
@@ -63,7 +63,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
             spec_cluster = stack.enter_context(PodsCluster(scheduler, objects, names, settings, on_lost))
             client = stack.enter_context(Client(spec_cluster))
             stack.callback(objects.delete_all)
-            let_workers_drain(client)
+            register_plugins(client)
         scheduler.on_death(spec_cluster.scheduler_died)
         with steps("first worker joined"):
             _wait_for_worker(spec_cluster, objects, settings)
@@ -97,8 +97,10 @@ def _scheduler(
 ) -> RunScheduler:
     import dask
 
+    from dask_flow.clusters.openssl_errors import keep_connections_apart
     from dask_flow.clusters.scheduler import SchedulerPod, SchedulerProcess
 
+    keep_connections_apart()
     if settings.scheduler == "pod":
         return SchedulerPod(objects, security)
     defaults = {name: value for name, value in dask_configuration(settings).items() if name not in os.environ}

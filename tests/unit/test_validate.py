@@ -1,0 +1,96 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from dask_flow import cli, log
+from dask_flow.clusters.versions import mismatches
+from test_pod_check import BROKEN
+
+SEED = Path(__file__).parent / "worker_spec.yaml"
+FLOW = "from dask_flow import Flow, task\nwith Flow('sums') as flow:\n    task(sum)([1, 2])\n"
+
+
+@pytest.fixture
+def validate(monkeypatch, tmp_path):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setattr(log, "configure", str)  # the log of the tests stays as it is
+
+    def call(*arguments):
+        return CliRunner().invoke(cli.cli, ["validate", *map(str, arguments)])
+
+    return call
+
+
+def test_at_least_forty_broken_specs_are_known():
+    assert len(BROKEN) >= 40
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken[2]}-{broken[1]}")
+def test_broken_spec_is_exit_code_2_with_file_line_and_key(validate, tmp_path, broken):
+    text, line, key, _ = broken
+    path = tmp_path / "worker_spec.yaml"
+    path.write_text(text)
+
+    done = validate("--worker-spec", path)
+
+    assert done.exit_code == 2
+    assert f"{path}:{line}: {key} " in done.stderr
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+
+
+def test_pods_are_printed_as_manifests_and_the_plan_as_a_sentence(tmp_path):
+    spec = tmp_path / "scheduler_spec.yaml"
+    spec.write_text("spec: {nodeSelector: {flow: '{{ flow }}'}}")
+    (tmp_path / "flow.py").write_text(FLOW)
+    options = ["--scheduler-spec", spec, "--worker-spec", SEED, "--max-workers", "5", "-n", "jobs"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dask_flow", "validate", tmp_path / "flow.py", *options],
+        env={"KUBECONFIG": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    scheduler, worker = yaml.safe_load_all(done.stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert scheduler["spec"]["nodeSelector"] == {"flow": "sums"}
+    assert worker["metadata"]["namespace"] == "jobs"
+    assert worker["spec"]["containers"][0]["image"] == "gcr.io/dev/dask-k8s-flow:0.1.0"
+    plan = "worker pods: 2 to 5, as the work needs; scheduler: in a pod of its own; mutual TLS: on"
+    assert done.stderr.splitlines()[-1].endswith(plan)
+    assert done.stderr.count("warning: ") == 3
+    assert "checked without a cluster" in done.stderr
+
+
+def test_flow_that_cannot_be_loaded_is_exit_code_2(validate, tmp_path):
+    done = validate(tmp_path / "none.py")
+
+    assert (done.exit_code, done.stderr.startswith("no such file")) == (2, True)
+
+
+def versions(**packages):
+    known = {
+        "python": "3.13.5.final.0",
+        "dask": "2026.8.0",
+        "distributed": "2026.8.0",
+        "cloudpickle": "3.1",
+        "msgpack": "1.1",
+    }
+    return {"packages": known | packages}
+
+
+def test_versions_that_differ_are_rows_of_a_table():
+    workers = [versions(msgpack="1.0", python="3.13.9.final.0"), versions(msgpack="1.2"), versions(cloudpickle=None)]
+
+    assert mismatches(versions(), versions(), workers) == [
+        ("cloudpickle", "3.1", "3.1", "3.1, none"),
+        ("msgpack", "1.1", "1.1", "1.0, 1.1, 1.2"),
+    ]
+    assert mismatches(versions(), versions(python="3.12.1.final.0"), []) == [("python", "3.13", "3.12", "")]
+    assert json.dumps(mismatches(versions(), versions(), [versions()])) == "[]"
