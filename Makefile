@@ -65,6 +65,10 @@ lock: $(VENV)/dev ## Renew the lock files
 docs: ## Renew what is generated: the chart's README
 	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level warning
 
+schema: $(VENV)/dev ## Renew the schema that pod specs are checked by, from the test node's API server
+	KUBECONFIG=$$(tests/node/up) $(VENV)/bin/python tests/tools/pod_schema.py >$(VENV)/pod_schema.json
+	mv $(VENV)/pod_schema.json runner/src/dask_flow/pod_schema.json
+
 clean: ## Delete the virtual environment and caches of this folder
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
@@ -79,4 +83,4 @@ $(VENV)/dev: $(VENV)/demo requirements-dev.lock
 	$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit chart e2e image image-flights node-up node-load node-down lock docs clean
+.PHONY: help demo test test-fast lint types unit chart e2e image image-flights node-up node-load node-down lock docs schema clean

@@ -39,5 +39,5 @@ def namespace(deleted):
         *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
     )
     yield made
-    run("kubectl", "delete", "namespace", made.name, "--wait=false")
+    run("kubectl", "delete", "namespace", made.name, "--wait=false", "--ignore-not-found")
     deleted.append(made.name)

@@ -15,13 +15,28 @@ CHART = ROOT / "charts/dask-flow"
 IMAGE = os.environ.get("DASK_FLOW_TEST_IMAGE", "localhost/dask-flow:dev")
 FLIGHTS_IMAGE = os.environ.get("DASK_FLOW_TEST_FLIGHTS_IMAGE", "localhost/dask-flow-flights:dev")
 
+HELLO = (ROOT / "examples/hello.py").read_text()
+SLOW = (
+    "import time\ndef main(client, seconds=600):\n    return client.submit(time.sleep, seconds).result() or 'slept'\n"
+)
 
-def run(*command, check=True, stdin=None, timeout=240):
-    done = subprocess.run(
-        [str(word) for word in command], input=stdin, capture_output=True, text=True, check=False, timeout=timeout
-    )
+
+def flow(text, **values):
+    """Return the chart's values for a flow of one file."""
+    return {"files": {"flow.py": text}, **values}
+
+
+def run(*command, check=True, stdin=None, timeout=240, cwd=None):
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=timeout, cwd=cwd)
     assert not check or done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}"
     return done
+
+
+OWN_NODE = pytest.mark.skipif(
+    "DASK_FLOW_TEST_KUBECONFIG" in os.environ,
+    reason="needs the node of tests/node: its version, its log, or to stop it",
+)
 
 
 class Namespace:
@@ -37,7 +52,10 @@ class Namespace:
         return json.loads(self.kubectl("get", "-o", "json", *args))
 
     def apply(self, *objects):
-        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+        self.apply_text(yaml.safe_dump_all(objects))
+
+    def apply_text(self, text):
+        self.kubectl("apply", "-f", "-", stdin=text)
 
     def install(self, release="r", *args, image=IMAGE, upgrade=False, **values):
         repository, tag = image.rsplit(":", 1)
@@ -89,6 +107,20 @@ class Namespace:
 
         worker = self.wait_for(joined, "the first worker")[0]
         return self.runners()[-1]["metadata"]["name"], worker
+
+    def wait_for_log(self, text, run_name="run", seconds=60):
+        """Wait until the newest runner's log has the text, and return its pod's name."""
+
+        def said():
+            runners = self.runners(run_name)
+            return runners and text in self.kubectl("logs", runners[-1]["metadata"]["name"], check=False)
+
+        self.wait_for(said, f"{text!r} in the runner's log", seconds)
+        return self.runners(run_name)[-1]["metadata"]["name"]
+
+    def kill(self, pod, process):
+        """Kill a process of a pod, and maybe with it the one that does so."""
+        self.kubectl("exec", pod, "--", "python", "-c", f"import psutil; {process}.kill()", check=False)
 
     def objects(self):
         """Return the names of all that a run may make."""

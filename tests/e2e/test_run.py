@@ -1,30 +1,15 @@
 """Flows on temporary clusters of pods, by helm install."""
 
-import json
 import re
 
-import pytest
-from namespaces import FLIGHTS_IMAGE, IMAGE, ROOT
+from namespaces import FLIGHTS_IMAGE, IMAGE, ROOT, SLOW, flow
 
 HELLO = (ROOT / "examples/hello.py").read_text()
-SLOW = (
-    "import time\ndef main(client, seconds=600):\n    return client.submit(time.sleep, seconds).result() or 'slept'\n"
-)
 HOSTS = (
     "import socket\n"
     "def host():\n    return socket.gethostname()\n"
     "def main(client):\n    return host() + ' ' + client.submit(host).result()\n"
 )
-
-
-def flow(text, **values):
-    return {"files": {"flow.py": text}, **values}
-
-
-def kill(namespace, runner, process):
-    """Kill a process of the runner's pod, and maybe with it the one that does so."""
-    script = f"import psutil; {process}.kill()"
-    namespace.kubectl("exec", runner, "--", "python", "-c", script, check=False)
 
 
 def test_hello_runs_on_a_worker_pod_and_leaves_nothing(namespace):
@@ -87,76 +72,6 @@ def test_job_mode_ends_with_the_flow_and_an_upgrade_runs_again(namespace):
     assert "result of main: 2" in namespace.kubectl("logs", f"job/{second[0]['metadata']['name']}")
 
 
-def test_deleting_the_job_in_mid_run_leaves_no_pod(namespace):
-    namespace.install(flow=flow(SLOW))
-    namespace.start()
-    namespace.running_worker()
-
-    namespace.kubectl("delete", "job", "run", "--wait=false")
-
-    namespace.wait_for(lambda: not namespace.get("pods")["items"], "the end of all pods", seconds=60)
-
-
-def test_sigterm_exits_143_and_leaves_nothing(namespace):
-    namespace.install(flow=flow(SLOW))
-    before = namespace.objects()
-    namespace.start()
-    runner, _ = namespace.running_worker()
-
-    namespace.kubectl("exec", runner, "--", "sh", "-c", "kill -TERM 1", check=False)
-    end = namespace.finish()
-
-    assert (end.exit_code, end.reason) == (143, "interrupted by SIGTERM")
-    assert namespace.objects() - before == {f"pod/{runner}"}
-
-
-@pytest.mark.parametrize(
-    ("given", "code", "reason"),
-    [
-        ({"text": "def main(): 1 / 0\n"}, 1, "the flow failed: task main: ZeroDivisionError: division by zero"),
-        ({"text": "def main(n): ...\n", "params": {"m": 1}}, 2, "main() has no parameter 'm'; it has n"),
-        ({"text": "def main(:\n"}, 2, "/etc/dask-flow/flow/flow.py:1: syntax error"),
-    ],
-)
-def test_failures_of_the_flow_are_final(namespace, given, code, reason):
-    text = given.pop("text")
-    namespace.install(flow=flow(text, **given), run={"backoffLimit": 2})
-
-    end = namespace.finish(namespace.start())
-
-    assert (end.condition, end.exit_code) == ("Failed", code)
-    assert end.reason.startswith(reason)
-    assert len(namespace.runners()) == 1
-    assert namespace.workers() == []
-
-
-@pytest.mark.parametrize(
-    ("values", "spec", "reason"),
-    [
-        ({"cluster": {"image": "localhost/nothing:1"}}, None, "localhost/nothing:1"),
-        ({}, {"envFrom": [{"secretRef": {"name": "nothing"}}]}, 'secret "nothing" not found'),
-        ({}, {"resources": {"requests": {"cpu": "1000"}}}, "Insufficient cpu"),
-        ({}, {"args": ["dask", "worker", "--nthreads", "many"]}, "'many' is not a valid integer"),
-        ({"rbac": {"create": False}}, None, "may not get pods in namespace"),
-    ],
-    ids=["image", "secret", "unschedulable", "crash", "rbac"],
-)
-def test_cluster_that_cannot_start_says_why(namespace, values, spec, reason):
-    cluster = {"startupTimeoutSeconds": 20, **values.pop("cluster", {})}
-    if spec:
-        cluster["workerSpec"] = json.dumps({"kind": "Pod", "spec": {"containers": [{"name": "worker", **spec}]}})
-    if "resources" in (spec or {}):
-        cluster["startupTimeoutSeconds"] = 3
-    namespace.install(flow=flow(HELLO), cluster=cluster, **values)
-
-    end = namespace.finish(namespace.start())
-
-    assert end.exit_code == 3, end.log
-    assert reason in end.reason
-    assert "Traceback" not in end.log
-    assert namespace.workers() == []
-
-
 def test_quota_is_the_reason_at_once(namespace):
     namespace.apply(
         {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
@@ -167,66 +82,6 @@ def test_quota_is_the_reason_at_once(namespace):
 
     assert end.exit_code == 3
     assert "exceeded quota: one" in end.reason
-
-
-def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
-    namespace.install(flow=flow(SLOW, params={"seconds": 5}), run={"backoffLimit": 1})
-    namespace.start()
-    runner, _ = namespace.running_worker()
-
-    kill(namespace, runner, "psutil.Process(1).children()[0].children()[0]")
-    end = namespace.finish()
-
-    first, second = namespace.runners()
-    terminated = first["status"]["containerStatuses"][0]["state"]["terminated"]
-    assert terminated["exitCode"] == 4
-    assert terminated["message"] == "the Dask scheduler's process ended with signal 9 while the flow ran"
-    assert second["metadata"]["name"] == end.pod
-    assert (end.condition, end.exit_code) == ("Complete", 0)
-    assert namespace.workers() == []
-
-
-def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
-    namespace.install(flow=flow(SLOW, params={"seconds": 3}), run={"backoffLimit": 1})
-    namespace.start()
-    runner, _ = namespace.running_worker()
-
-    kill(namespace, runner, "psutil.Process(1).children()[0]")
-    end = namespace.finish()
-
-    assert (end.condition, end.exit_code) == ("Complete", 0)
-    assert end.pod != runner
-    namespace.wait_for(lambda: not namespace.workers(), "the end of the workers", seconds=60)
-
-
-def test_deleted_worker_is_replaced_and_its_tasks_run_again(namespace):
-    namespace.install(flow=flow(SLOW, params={"seconds": 4}), cluster={"minWorkers": 1, "maxWorkers": 1})
-    namespace.start()
-    _, worker = namespace.running_worker()
-
-    namespace.kubectl("delete", "pod", worker, "--wait=false")
-    end = namespace.finish()
-
-    assert end.exit_code == 0, end.log
-    assert "result of main: slept" in end.log
-    assert "it is replaced" in end.log
-    assert namespace.workers() == []
-
-
-def test_seeds_worker_spec_runs_with_its_old_flags(namespace):
-    spec = (ROOT / "tests/unit/worker_spec.yaml").read_text()
-    spec = spec.replace("image: gcr.io/dev/dask-k8s-flow:0.1.0", "image: '{{ image }}'")
-    spec = spec.replace("fastparquet git+https://github.com/dask/distributed", "toolz")  # installed already
-    spec = spec.replace('cpu: "2"', 'cpu: "0.5"').replace("memory: 2G", "memory: 0.2G")
-    namespace.install(flow=flow(HELLO), cluster={"workerSpec": spec})
-
-    end = namespace.finish(namespace.start())
-
-    assert end.exit_code == 0, end.log
-    for warning in ("dask-worker is now dask worker", "--no-bokeh is now --no-dashboard", "minimum of workers to 2"):
-        assert warning in end.log
-    assert "-worker-1" in end.log
-    assert end.log.count("warning: ") == 3
 
 
 def test_running_cluster_has_a_dashboard_and_a_small_runner(namespace):

@@ -1,0 +1,316 @@
+"""What goes wrong, before and while a flow runs: the reason is right, another attempt is made, nothing is left."""
+
+import json
+import time
+from datetime import datetime
+
+import pytest
+from namespaces import HELLO, OWN_NODE, ROOT, SLOW, flow, run
+
+SQUARES = """
+import time
+def square(n, seconds):
+    time.sleep(seconds)
+    return n * n
+def main(client, count=12, seconds=1.0):
+    return sum(client.gather(client.map(square, range(count), seconds=seconds)))
+"""
+
+
+def worker_spec(**container):
+    return json.dumps({"kind": "Pod", "spec": {"containers": [{"name": "worker", **container}]}})
+
+
+def test_deleting_the_job_in_mid_run_leaves_no_pod(namespace):
+    namespace.install(flow=flow(SLOW))
+    namespace.start()
+    namespace.running_worker()
+
+    namespace.kubectl("delete", "job", "run", "--wait=false")
+
+    namespace.wait_for(lambda: not namespace.get("pods")["items"], "the end of all pods", seconds=60)
+
+
+def test_sigterm_exits_143_and_leaves_nothing(namespace):
+    namespace.install(flow=flow(SLOW))
+    before = namespace.objects()
+    namespace.start()
+    runner, _ = namespace.running_worker()
+
+    namespace.kubectl("exec", runner, "--", "sh", "-c", "kill -TERM 1", check=False)
+    end = namespace.finish()
+
+    assert (end.exit_code, end.reason) == (143, "interrupted by SIGTERM")
+    assert namespace.objects() - before == {f"pod/{runner}"}
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "reason"),
+    [
+        ({"text": "def main(): 1 / 0\n"}, 1, "the flow failed: task main: ZeroDivisionError: division by zero"),
+        ({"text": "def main(n): ...\n", "params": {"m": 1}}, 2, "main() has no parameter 'm'; it has n"),
+        ({"text": "def main(:\n"}, 2, "/etc/dask-flow/flow/flow.py:1: syntax error"),
+    ],
+)
+def test_failures_of_the_flow_are_final(namespace, given, code, reason):
+    text = given.pop("text")
+    namespace.install(flow=flow(text, **given), run={"backoffLimit": 2})
+
+    end = namespace.finish(namespace.start())
+
+    assert (end.condition, end.exit_code) == ("Failed", code)
+    assert end.reason.startswith(reason)
+    assert len(namespace.runners()) == 1
+    assert namespace.workers() == []
+
+
+NO_SECRET_TO_MOUNT = {
+    "kind": "Pod",
+    "spec": {
+        "containers": [{"name": "worker"}],
+        "volumes": [{"name": "keys", "secret": {"secretName": "nothing"}}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "reason"),
+    [
+        ({"cluster": {"image": "localhost/nothing:1"}}, None, "localhost/nothing:1"),
+        ({}, worker_spec(envFrom=[{"secretRef": {"name": "nothing"}}]), 'secret "nothing" not found'),
+        ({}, json.dumps(NO_SECRET_TO_MOUNT), 'secret "nothing" not found'),
+        ({}, worker_spec(args=["dask", "worker", "--nthreads", "many"]), "'many' is not a valid integer"),
+        ({"rbac": {"create": False}}, None, "may not get pods in namespace"),
+        ({}, worker_spec(securityContext={"runAsUser": 0}), "runAsNonRoot"),
+    ],
+    ids=["image", "secret", "mount", "crash", "rbac", "restricted"],
+)
+def test_cluster_that_cannot_start_says_why_at_once(namespace, values, spec, reason):
+    cluster = {"startupTimeoutSeconds": 120, **values.pop("cluster", {}), **({"workerSpec": spec} if spec else {})}
+    namespace.install(flow=flow(HELLO), cluster=cluster, run={"backoffLimit": 0}, **values)
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 3, end.log
+    assert reason in end.reason
+    assert "within 120 s" not in end.reason
+    assert "Traceback" not in end.log
+    assert namespace.workers() == []
+
+
+def test_quota_without_room_is_the_reason(namespace):
+    namespace.install(flow=flow(HELLO), run={"backoffLimit": 0})
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "1"}}}
+    namespace.apply(quota)
+    namespace.wait_for(lambda: "hard" in namespace.get("resourcequota", "full")["status"], "the quota")
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 3, end.log
+    assert "exceeded quota: full" in end.reason
+
+
+def test_unschedulable_pods_have_until_the_timeout(namespace):
+    spec = worker_spec(resources={"requests": {"cpu": "1000"}})
+    namespace.install(
+        flow=flow(HELLO), cluster={"startupTimeoutSeconds": 3, "workerSpec": spec}, run={"backoffLimit": 0}
+    )
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 3, end.log
+    assert end.reason.startswith("no worker joined within 3 s: pod ")
+    assert "Insufficient cpu" in end.reason
+
+
+def test_other_versions_in_the_workers_are_refused_with_a_table(namespace):
+    fake = "import pathlib; p = pathlib.Path('/fake/cloudpickle-0.1.dist-info'); p.mkdir()"
+    fake += "; (p / 'METADATA').write_text('Metadata-Version: 2.1\\nName: cloudpickle\\nVersion: 0.1\\n')"
+    mount = {"name": "fake", "mountPath": "/fake"}
+    spec = {
+        "initContainers": [{"name": "fake", "args": ["python", "-c", fake], "volumeMounts": [mount]}],
+        "containers": [{"name": "worker", "env": [{"name": "PYTHONPATH", "value": "/fake"}], "volumeMounts": [mount]}],
+        "volumes": [{"name": "fake", "emptyDir": {}}],
+    }
+    namespace.install(flow=flow(HELLO), cluster={"workerSpec": json.dumps({"spec": spec})})
+
+    end = namespace.finish(namespace.start())
+
+    assert (end.condition, end.exit_code) == ("Failed", 2), end.log
+    header, row = end.reason.splitlines()[1:]
+    assert header.split() == ["package", "runner", "scheduler", "workers"]
+    assert row.split()[0::3] == ["cloudpickle", "0.1"]
+
+
+def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
+    namespace.install(flow=flow(SLOW, params={"seconds": 5}), run={"backoffLimit": 1})
+    namespace.start()
+    runner, _ = namespace.running_worker()
+
+    namespace.kill(runner, "psutil.Process(1).children()[0].children()[0]")
+    end = namespace.finish()
+
+    first, second = namespace.runners()
+    terminated = first["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert terminated["exitCode"] == 4
+    assert terminated["message"] == "the Dask scheduler's process ended with signal 9 while the flow ran"
+    assert second["metadata"]["name"] == end.pod
+    assert (end.condition, end.exit_code) == ("Complete", 0)
+    assert namespace.workers() == []
+
+
+def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
+    namespace.install(flow=flow(SLOW, params={"seconds": 3}), run={"backoffLimit": 1})
+    namespace.start()
+    runner, _ = namespace.running_worker()
+
+    namespace.kill(runner, "psutil.Process(1).children()[0]")
+    end = namespace.finish()
+
+    assert (end.condition, end.exit_code) == ("Complete", 0)
+    assert end.pod != runner
+    namespace.wait_for(lambda: not namespace.workers(), "the end of the workers", seconds=60)
+
+
+def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
+    namespace.install(flow=flow(SQUARES), cluster={"minWorkers": 2, "maxWorkers": 2})
+    namespace.start()
+    _, worker = namespace.running_worker()
+
+    namespace.kill(worker, "psutil.Process(1).children()[0]")
+    end = namespace.finish()
+
+    assert end.exit_code == 0, end.log
+    assert "result of main: 506" in end.log
+    assert f"pod {worker} ended: container worker: Error, exit code 137" in end.log
+    assert namespace.workers() == []
+
+
+@pytest.mark.parametrize("args", [None, ["dask", "worker", "--nthreads", "1"]], ids=["process", "nanny"])
+def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
+    text = SQUARES.replace("return sum(", "print('START', flush=True)\n    total = sum(")
+    text += "    runs = [each for each in client.get_task_stream() if str(each['key']).startswith('square')]\n"
+    text += "    return f'{total} in {len(runs)} runs'\n"
+    cluster = {"minWorkers": 2, "maxWorkers": 2, **({"workerSpec": worker_spec(args=args)} if args else {})}
+    namespace.install(flow=flow(text), cluster=cluster)
+    namespace.start()
+    namespace.running_worker()
+    namespace.wait_for_log("START")
+    namespace.wait_for(lambda: len(namespace.workers("Running")) == 2, "two workers")
+
+    namespace.kubectl("delete", "pod", namespace.workers("Running")[0], "--wait=false")
+    end = namespace.finish()
+
+    assert end.exit_code == 0, end.log
+    assert "result of main: 506 in 12 runs" in end.log
+    assert "was deleted; it is replaced" in end.log
+    assert namespace.workers() == []
+
+
+def test_task_that_needs_more_memory_than_there_is_fails_with_the_limit(namespace):
+    text = "def eat(): return len(b'x' * 2**30)\ndef main(client): return client.submit(eat).result()\n"
+    spec = worker_spec(resources={"limits": {"memory": "300Mi"}})
+    namespace.install(flow=flow(text), cluster={"workerSpec": spec})
+
+    end = namespace.finish(namespace.start())
+
+    assert (end.condition, end.exit_code) == ("Failed", 1), end.log
+    assert "KilledWorker" in end.reason
+    assert "OOMKilled, exit code 137, memory limit 300Mi" in end.reason
+    assert namespace.workers() == []
+
+
+def test_workers_that_keep_dying_end_the_run_with_the_cause(namespace):
+    text = """
+import os, time
+def die(n): os._exit(7)
+def main(client):
+    for n in range(100):
+        client.submit(die, n, pure=False)
+        time.sleep(1)
+"""
+    namespace.install(flow=flow(text), cluster={"allowedFailures": 1, "maxWorkers": 1}, run={"backoffLimit": 0})
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 4, end.log
+    assert end.reason.startswith("2 worker pods ended by the same cause, exit code 7, more than --allowed-failures 1")
+    assert namespace.workers() == []
+
+
+def test_suspended_run_leaves_nothing_and_starts_afresh_when_resumed(namespace):
+    namespace.install(flow=flow(SLOW, params={"seconds": 3}))
+    before = namespace.objects()
+    namespace.start()
+    namespace.running_worker()
+
+    namespace.kubectl("patch", "job", "run", "-p", '{"spec": {"suspend": true}}')
+    namespace.wait_for(lambda: namespace.objects() == before, "the end of all that the run made")
+    namespace.kubectl("patch", "job", "run", "-p", '{"spec": {"suspend": false}}')
+    end = namespace.finish()
+
+    assert (end.condition, end.exit_code) == ("Complete", 0)
+    assert namespace.objects() - before == {f"pod/{end.pod}"}
+
+
+def test_deleted_namespace_is_gone_soon(namespace):
+    namespace.install(flow=flow(SLOW))
+    namespace.start()
+    namespace.running_worker()
+
+    run("kubectl", "delete", "namespace", namespace.name, "--wait=false")
+
+    run("kubectl", "wait", "--for=delete", f"namespace/{namespace.name}", "--timeout=60s")
+
+
+@pytest.mark.parametrize("kill", ["process", "pod"])
+def test_scheduler_pod_that_ends_is_another_attempt(namespace, kill):
+    namespace.install(flow=flow(SLOW, params={"seconds": 6}), cluster={"scheduler": "pod"}, run={"backoffLimit": 1})
+    namespace.start()
+    runner, _ = namespace.running_worker()
+
+    if kill == "process":
+        namespace.kill(f"{runner}-scheduler", "psutil.Process(1).children()[0]")
+    else:
+        namespace.kubectl("delete", "pod", f"{runner}-scheduler", "--wait=false")
+    end = namespace.finish()
+
+    first = namespace.runners()[0]["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert first["exitCode"] == 4
+    assert first["message"].startswith(f"the Dask scheduler was lost: pod {runner}-scheduler ")
+    assert (end.condition, end.exit_code) == ("Complete", 0)
+    assert namespace.objects() >= {f"pod/{end.pod}"}
+    assert not [name for name in namespace.objects() if "scheduler" in name or "-tls" in name]
+
+
+def wait_for_the_nodes_heartbeat(namespace):
+    """Wait until the kubelet, who backs off for up to a minute, speaks with the API server again."""
+    back = time.time()
+
+    def renewed():
+        lease = namespace.get("lease", "node-1", "-n", "kube-node-lease")["spec"]["renewTime"]
+        return datetime.fromisoformat(lease).timestamp() > back
+
+    namespace.wait_for(renewed, "the node's heartbeat", seconds=180)
+    run("kubectl", "wait", "--for=condition=Ready", "node/node-1", "--timeout=60s")
+
+
+@OWN_NODE
+@pytest.mark.parametrize("seconds", [75, 20], ids=["while-it-runs", "as-it-ends"])
+def test_api_server_may_be_away_for_a_minute(namespace, seconds):
+    namespace.install(flow=flow(SQUARES, params={"count": seconds, "seconds": 1.0}), run={"backoffLimit": 0})
+    before = namespace.objects()
+    namespace.start()
+    runner, _ = namespace.running_worker()
+
+    run(ROOT / "tests/node/apiserver", "stop")
+    try:
+        time.sleep(60)
+    finally:
+        run(ROOT / "tests/node/apiserver", "start")
+        wait_for_the_nodes_heartbeat(namespace)
+    end = namespace.finish()
+
+    assert (end.condition, end.exit_code) == ("Complete", 0), end.log
+    assert f"result of main: {sum(n * n for n in range(seconds))}" in end.log
+    assert namespace.objects() - before == {f"pod/{runner}"}

@@ -1,0 +1,77 @@
+"""Runs that scale, runs in a row, runs side by side."""
+
+import re
+
+from namespaces import flow
+
+UP_AND_DOWN = """
+import time
+def work(n):
+    time.sleep(0.5)
+    return n
+def workers(client):
+    return len(client.scheduler_info(n_workers=-1)["workers"])
+def main(client):
+    at_first, most = workers(client), 0
+    futures = client.map(work, range(40), pure=False)
+    while any(future.status == "pending" for future in futures):
+        most = max(most, workers(client))
+        time.sleep(0.1)
+    while workers(client) > 1:
+        time.sleep(0.1)
+    total = sum(client.gather(futures))
+    runs = [each for each in client.get_task_stream() if str(each["key"]).startswith("work-")]
+    return f"{at_first} to {most} to {workers(client)} workers, total {total} in {len(runs)} runs"
+"""
+
+
+def test_adaptive_cluster_grows_and_shrinks_without_losing_or_repeating_a_task(namespace):
+    namespace.install(flow=flow(UP_AND_DOWN), cluster={"minWorkers": 1, "maxWorkers": 3})
+
+    end = namespace.finish(namespace.start(), seconds=180)
+
+    assert end.exit_code == 0, end.log
+    assert "result of main: 1 to 3 to 1 workers, total 780 in 40 runs" in end.log
+    assert namespace.workers() == []
+
+
+def test_pods_of_several_workers_grow_and_shrink_as_a_whole(namespace):
+    spec = (
+        "spec: {containers: [{name: worker, args: [dask, worker, --nworkers, '2', --nthreads, '1', --no-dashboard]}]}"
+    )
+    text = UP_AND_DOWN.replace("workers(client) > 1", "workers(client) > 2")
+    namespace.install(flow=flow(text), cluster={"minWorkers": 1, "maxWorkers": 2, "workerSpec": spec})
+
+    end = namespace.finish(namespace.start(), seconds=180)
+
+    assert end.exit_code == 0, end.log
+    assert re.search(r"result of main: [12] to 4 to 2 workers, total 780 in 40 runs", end.log), end.log
+    assert not re.search(r"requested: .*-worker-[2-9]", end.log)
+
+
+def test_twenty_runs_in_a_row_leave_nothing(namespace):
+    namespace.install(flow=flow("def main(client): return client.submit(pow, 2, 10).result()\n"))
+    before = namespace.objects()
+
+    for number in range(20):
+        end = namespace.finish(namespace.start(f"run-{number}"))
+        assert "result of main: 1024" in end.log
+        assert namespace.objects() - before == {f"pod/{end.pod}"}
+        namespace.kubectl("delete", "job", f"run-{number}", "--cascade=foreground")
+
+    assert namespace.objects() == before
+
+
+def test_five_runs_side_by_side_do_not_touch_each_other(namespace):
+    text = (
+        "import time\ndef work(n): time.sleep(2); return n\ndef main(client): return client.submit(work, 7).result()\n"
+    )
+    namespace.install(flow=flow(text))
+    before = namespace.objects()
+
+    names = [namespace.start(f"run-{number}") for number in range(5)]
+    ends = [namespace.finish(name) for name in names]
+
+    assert [end.exit_code for end in ends] == [0] * 5
+    assert all("result of main: 7" in end.log for end in ends)
+    assert namespace.objects() - before == {f"pod/{end.pod}" for end in ends}

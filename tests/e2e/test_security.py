@@ -1,0 +1,102 @@
+"""Who may speak to a run's cluster, where its key is, and what the runner may do."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from namespaces import OWN_NODE, flow, run
+from test_scaling import UP_AND_DOWN
+
+STRANGERS = """
+from distributed import Client, Security
+
+def attempt(address, security):
+    try:
+        with Client(address, security=security, timeout=5):
+            return "let in"
+    except OSError as error:
+        return "refused"
+
+def on_worker(address):
+    from distributed import get_client
+    return get_client().scheduler.address == address
+
+def main(client):
+    address = client.scheduler.address
+    plain = address.replace("tls:", "tcp:")
+    assert address.startswith("tls:")
+    assert client.submit(on_worker, address).result()
+    worker = next(iter(client.scheduler_info()["workers"]))
+    assert worker.startswith("tls:")
+    return [
+        attempt(plain, None),
+        attempt(address, Security.temporary()),
+        attempt(address, Security(require_encryption=True, tls_ca_file=client.security.tls_ca_file)),
+        attempt(address, client.security),
+    ]
+"""
+WAITING = "import time\ndef main(client): client.submit(abs, 1).result(); print('READY', flush=True); time.sleep(8)\n"
+ENVIRONMENT = "import glob; print(*(open(each, errors='replace').read() for each in glob.glob('/proc/[0-9]*/environ')))"
+
+
+def test_clients_without_the_runs_key_are_refused(namespace):
+    namespace.install(flow=flow(STRANGERS))
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 0, end.log
+    assert "result of main: ['refused', 'refused', 'refused', 'let in']" in end.log
+
+
+def test_without_tls_there_is_no_secret_and_no_right_to_make_one(namespace):
+    namespace.install(flow=flow("def main(client): return client.scheduler.address\n"), cluster={"tls": False})
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 0, end.log
+    assert "result of main: tcp://" in end.log
+
+
+@pytest.mark.parametrize("scheduler", ["runner", "pod"])
+def test_key_is_in_the_secret_and_nowhere_else(namespace, scheduler):
+    debug = [{"name": "DASK_FLOW_DEBUG", "value": "true"}, {"name": "DASK_LOGGING__DISTRIBUTED", "value": "debug"}]
+    namespace.install(flow=flow(WAITING, env=debug), cluster={"scheduler": scheduler})
+    namespace.start()
+    runner = namespace.wait_for_log("READY")
+    pods = [each["metadata"]["name"] for each in namespace.get("pods")["items"]]
+
+    secret = namespace.get("secret", f"{runner}-tls")
+    found = namespace.kubectl("get", "pods,configmaps,services,events,jobs", "-o", "json")
+    for pod in pods:
+        found += namespace.kubectl("logs", pod) + namespace.kubectl("exec", pod, "--", "python", "-c", ENVIRONMENT)
+    end = namespace.finish()
+
+    assert secret["metadata"]["ownerReferences"][0]["name"] == runner
+    assert len(pods) == (2 if scheduler == "runner" else 3)
+    assert "DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY" in found
+    for mark in ("PRIVATE KEY", secret["data"]["tls.key"][40:80]):
+        assert mark not in found + end.log
+    assert namespace.kubectl("get", "secret", f"{runner}-tls", "--ignore-not-found") == ""
+
+
+@OWN_NODE
+@pytest.mark.parametrize("scheduler", ["runner", "pod"])
+def test_runner_uses_every_verb_of_its_role_and_no_other(namespace, scheduler):
+    namespace.install(flow=flow(UP_AND_DOWN), cluster={"maxWorkers": 2, "scheduler": scheduler})
+    role = namespace.get("role", "r-dask-flow")
+    granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    user = f"system:serviceaccount:{namespace.name}:r-dask-flow"
+    path = Path(os.environ["KUBECONFIG"]).parent / "log/audit.log"
+
+    def used():
+        requests = (json.loads(line) for line in path.read_text().splitlines() if user in line)
+        return {(each["objectRef"]["resource"], each["verb"]) for each in requests}
+
+    end = namespace.finish(namespace.start(), seconds=180)
+
+    assert end.exit_code == 0, end.log
+    namespace.wait_for(lambda: used() >= granted, f"the use of {granted}", seconds=20)
+    assert used() == granted
+    denied = run("kubectl", "auth", "can-i", "get", "secrets", "-n", namespace.name, "--as", user, check=False)
+    assert denied.stdout.strip() == "no"
