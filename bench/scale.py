@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cluster import MEBIBYTES, install, kubectl, start
 from kubernetes import client, config
 from table import show
 
@@ -36,21 +36,10 @@ TIMEOUT_SECONDS = 300
 STARTUP_EXIT_CODE = 3
 MEMORY_READINGS = 5
 MEMORY_PAUSE_SECONDS = 3
-ROOT = Path(__file__).parents[1]
 LIMITS = {"Job created → all worker pods there (s)": 30, "requests": 2100, "runner's memory (MiB)": 400}
 FLOW = "def main(client):\n    return 1\n"
 WORKER = {"nodeSelector": {TAINT: "yes"}, "tolerations": [{"key": TAINT, "operator": "Exists"}]}
-
-# The proportional set size of all processes of the runner's pod but this one.
-MEMORY = """
-import glob, os
-kilobytes = 0
-for path in glob.glob("/proc/[0-9]*/smaps_rollup"):
-    if path.split("/")[2] != str(os.getpid()):
-        with open(path) as file:
-            kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-print(kilobytes / 1024)
-"""
+MEMORY = f"{MEBIBYTES}\nimport os\nprint(mebibytes([os.getpid()]))"
 
 
 def main() -> None:
@@ -83,10 +72,9 @@ def audit_log_folder() -> Path:
 
 def measure(pods: Pods, workers: int, audit_logs: Path) -> dict[str, float]:
     """Follow one run from its Job's creation to its end."""
-    template = client.BatchV1Api().read_namespaced_cron_job("bench-dask-flow", NAMESPACE).spec.job_template
     since = datetime.now(UTC)
     started = time.time()
-    client.BatchV1Api().create_namespaced_job(NAMESPACE, {"metadata": {"name": "scale"}, "spec": template.spec})
+    start(NAMESPACE, "scale")
     pods.wait(lambda: len(pods.created) >= workers, f"the creation of {workers} pods")
     times = sorted(pods.created.values())
     memory = runners_memory(pods.runner)
@@ -247,10 +235,8 @@ def installed(image: str, workers: int) -> Iterator[None]:
     """Install the chart's release in a namespace of its own, and remove all afterwards."""
     kubectl("create", "namespace", NAMESPACE)
     try:
-        repository, tag = image.rsplit(":", 1)
         spec = {"kind": "Pod", "spec": {**WORKER, "containers": [{"name": "worker"}]}}
         values = {
-            "image": {"repository": repository, "tag": tag},
             "cluster": {
                 "minWorkers": workers,
                 "maxWorkers": workers,
@@ -260,25 +246,13 @@ def installed(image: str, workers: int) -> Iterator[None]:
             "flow": {"files": {"flow.py": FLOW}},
             "run": {"backoffLimit": 0},
         }
-        chart = str(ROOT / "charts/dask-flow")
-        run("helm", "install", "bench", chart, "-n", NAMESPACE, "-f", "-", stdin=json.dumps(values))
+        install(NAMESPACE, image, values)
         yield
     finally:
         kubectl("delete", "namespace", NAMESPACE, "--wait=false")
         # No kubelet would let go of what is left.
         client.CoreV1Api().delete_collection_namespaced_pod(NAMESPACE, grace_period_seconds=0)
         kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=120s")
-
-
-def kubectl(*arguments: str, check: bool = True) -> str:
-    return run("kubectl", *arguments, check=check)
-
-
-def run(*command: str, stdin: str = "", check: bool = True) -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise SystemExit(f"{' '.join(command[:4])} … failed:\n{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

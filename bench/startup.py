@@ -8,10 +8,8 @@ All gone: the last pod but the Job's own is deleted.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from cluster import MEBIBYTES, install, kubectl, start
 from kubernetes import client, config, utils, watch
 from table import show
 
@@ -31,21 +30,15 @@ TIMEOUT_SECONDS = 120
 ATTEMPTS = 3
 
 # The time at which the first task was done, by the clock of the node that all run on, and the runner's memory.
-FLOW = """
-import glob, time
-
-def mebibytes():
-    kilobytes = 0
-    for path in glob.glob("/proc/[0-9]*/smaps_rollup"):
-        with open(path) as file:
-            kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-    return kilobytes / 1024
-
+FLOW = (
+    f"{MEBIBYTES}\nimport time\n"
+    """
 def main(client):
     done = client.submit(time.time).result()
     client.wait_for_workers(2)
     return f"first-task {done} memory {mebibytes()}"
 """
+)
 CLIENT = """
 import os, time
 from distributed import Client
@@ -82,7 +75,7 @@ def contenders(image: str) -> dict[str, Callable[[str], None]]:
     batch, custom = client.BatchV1Api(), client.CustomObjectsApi()
 
     def dask_flow(name: str) -> None:
-        batch.create_namespaced_job(NAMESPACE, from_template(name, template))
+        start(NAMESPACE, name)
 
     def kube_cluster(name: str) -> None:
         script = f"SPEC, NAMESPACE = {cluster_spec(name, image)!r}, {NAMESPACE!r}" + KUBECLUSTER
@@ -93,12 +86,7 @@ def contenders(image: str) -> dict[str, Callable[[str], None]]:
     def dask_job(name: str) -> None:
         custom.create_namespaced_custom_object(*DASK_JOBS, dask_job_of(name, image))
 
-    template = batch.read_namespaced_cron_job("bench-dask-flow", NAMESPACE).spec.job_template
     return {"dask-flow": dask_flow, "KubeCluster": kube_cluster, "DaskJob": dask_job}
-
-
-def from_template(name: str, template: Any) -> client.V1Job:
-    return client.V1Job(metadata=client.V1ObjectMeta(name=name, labels=template.metadata.labels), spec=template.spec)
 
 
 def pod_spec(image: str, args: list[str]) -> dict[str, Any]:
@@ -205,7 +193,8 @@ def installed(image: str) -> Iterator[None]:
         )
     kubectl("create", "namespace", NAMESPACE)
     try:
-        install_chart(image)
+        cluster = {"minWorkers": WORKERS, "maxWorkers": WORKERS}
+        install(NAMESPACE, image, {"cluster": cluster, "flow": {"files": {"flow.py": FLOW}}})
         install_operator(image)
         yield
     finally:
@@ -225,17 +214,6 @@ def remove() -> None:
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     kubectl("delete", "--ignore-not-found", "-f", str(crds()))
     kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=60s")
-
-
-def install_chart(image: str) -> None:
-    repository, tag = image.rsplit(":", 1)
-    values = {
-        "image": {"repository": repository, "tag": tag},
-        "cluster": {"minWorkers": WORKERS, "maxWorkers": WORKERS},
-        "flow": {"files": {"flow.py": FLOW}},
-    }
-    chart = str(ROOT / "charts/dask-flow")
-    run("helm", "install", "bench", chart, "-n", NAMESPACE, "-f", "-", stdin=json.dumps(values))
 
 
 def crds() -> Path:
@@ -273,17 +251,6 @@ def install_operator(image: str) -> None:
 def restart_operator() -> None:
     kubectl("rollout", "restart", "deployment/operator", "-n", NAMESPACE)
     kubectl("rollout", "status", "deployment/operator", "-n", NAMESPACE, "--timeout=120s")
-
-
-def kubectl(*arguments: str, check: bool = True) -> str:
-    return run("kubectl", *arguments, check=check)
-
-
-def run(*command: str, stdin: str = "", check: bool = True) -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise SystemExit(f"{' '.join(command[:4])} … failed:\n{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

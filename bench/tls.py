@@ -1,0 +1,89 @@
+"""What mutual TLS costs: short tasks a second, and data a second between two workers, with and without it.
+
+Needs helm, KUBECONFIG, and a cluster that has the image. Nothing else should run on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from pathlib import Path
+
+from cluster import install, kubectl, start
+from kubernetes import config
+from table import show
+
+NAMESPACE = "dask-flow-tls"
+FLOW = """
+import statistics
+import time
+
+def increment(n):
+    return n + 1
+
+def block(n, mebibytes):
+    return bytes(mebibytes << 20)
+
+def rate(amount, work):
+    started = time.perf_counter()
+    work()
+    return amount / (time.perf_counter() - started)
+
+def main(client, tasks=5000, rounds=5, blocks=10, mebibytes=20):
+    client.wait_for_workers(2)
+    one, other = client.scheduler_info()["workers"]
+    count = lambda: client.gather(client.map(increment, range(tasks), pure=False))
+
+    def move():
+        there = client.map(block, range(blocks), mebibytes=mebibytes, pure=False, workers=[one])
+        here = client.map(len, there, pure=False, workers=[other], allow_other_workers=False)
+        client.gather(here)
+
+    count(), move()
+    print("tasks", statistics.median(rate(tasks, count) for _ in range(rounds)))
+    print("data", statistics.median(rate(blocks * mebibytes, move) for _ in range(rounds)), flush=True)
+"""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=5, help="how often each is run")
+    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of all pods")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = arguments.parse_args()
+    config.load_kube_config()
+    kubectl("create", "namespace", NAMESPACE)
+    try:
+        for release in ("tls", "plain"):
+            cluster = {"minWorkers": 2, "maxWorkers": 2, "tls": release == "tls"}
+            install(NAMESPACE, options.image, {"cluster": cluster, "flow": {"files": {"flow.py": FLOW}}}, release)
+        samples = measure(options.runs)
+    finally:
+        kubectl("delete", "namespace", NAMESPACE)
+    medians = {key: statistics.median(values) for key, values in samples.items()}
+    ratios = {f"tls/plain: {what}": medians["tls", what] / medians["plain", what] for what in ("tasks/s", "MiB/s")}
+    show(samples, ratios, options.json)
+
+
+def measure(runs: int) -> dict[tuple[str, str], list[float]]:
+    """Run both in turn."""
+    samples: dict[tuple[str, str], list[float]] = {}
+    for number in range(runs):
+        for release in ("tls", "plain"):
+            name = f"{release}-{number}"
+            start(NAMESPACE, name, release)
+            kubectl("wait", "-n", NAMESPACE, "--for=condition=Complete", f"job/{name}", "--timeout=240s")
+            log = kubectl("logs", "-n", NAMESPACE, f"job/{name}")
+            for what, unit in (("tasks", "tasks/s"), ("data", "MiB/s")):
+                found = re.search(rf"^{what} ([\d.]+)$", log, re.MULTILINE)
+                if not found:
+                    raise SystemExit(f"{name} printed no {what}:\n{log}")
+                samples.setdefault((release, unit), []).append(float(found[1]))
+            print(f"# {name}: {json.dumps({unit: values[-1] for (_, unit), values in samples.items()})}", flush=True)
+    return samples
+
+
+if __name__ == "__main__":
+    main()
