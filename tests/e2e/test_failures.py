@@ -49,12 +49,17 @@ def test_sigterm_exits_143_and_leaves_nothing(namespace):
     [
         ({"text": "def main(): 1 / 0\n"}, 1, "the flow failed: task main: ZeroDivisionError: division by zero"),
         ({"text": "def main(n): ...\n", "params": {"m": 1}}, 2, "main() has no parameter 'm'; it has n"),
+        (
+            {"text": HELLO, "spec": "spec:\n  containers: [{name: worker, imag: x}]\n  nodename: y\n"},
+            2,
+            "/etc/dask-flow/worker_spec.yaml:2: spec.containers[0].imag is not a field of a Container; did you mean",
+        ),
         ({"text": "def main(:\n"}, 2, "/etc/dask-flow/flow/flow.py:1: syntax error"),
     ],
 )
 def test_failures_of_the_flow_are_final(namespace, given, code, reason):
-    text = given.pop("text")
-    namespace.install(flow=flow(text, **given), run={"backoffLimit": 2})
+    text, spec = given.pop("text"), given.pop("spec", "")
+    namespace.install(flow=flow(text, **given), run={"backoffLimit": 2}, cluster={"workerSpec": spec})
 
     end = namespace.finish(namespace.start())
 
@@ -67,7 +72,7 @@ def test_failures_of_the_flow_are_final(namespace, given, code, reason):
 NO_SECRET_TO_MOUNT = {
     "kind": "Pod",
     "spec": {
-        "containers": [{"name": "worker"}],
+        "containers": [{"name": "worker", "volumeMounts": [{"name": "keys", "mountPath": "/keys"}]}],
         "volumes": [{"name": "keys", "secret": {"secretName": "nothing"}}],
     },
 }
@@ -81,7 +86,7 @@ NO_SECRET_TO_MOUNT = {
         ({}, json.dumps(NO_SECRET_TO_MOUNT), 'secret "nothing" not found'),
         ({}, worker_spec(args=["dask", "worker", "--nthreads", "many"]), "'many' is not a valid integer"),
         ({"rbac": {"create": False}}, None, "may not get pods in namespace"),
-        ({}, worker_spec(securityContext={"runAsUser": 0}), "runAsNonRoot"),
+        ({}, worker_spec(securityContext={"runAsUser": 0}), 'violates PodSecurity "restricted'),
     ],
     ids=["image", "secret", "mount", "crash", "rbac", "restricted"],
 )

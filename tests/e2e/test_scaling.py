@@ -69,6 +69,9 @@ def test_five_runs_side_by_side_do_not_touch_each_other(namespace):
     namespace.install(flow=flow(text))
     before = namespace.objects()
 
+    # Of a CronJob's finished Jobs, Kubernetes keeps the last three only.
+    namespace.kubectl("patch", "cronjob", "r-dask-flow", "-p", '{"spec": {"successfulJobsHistoryLimit": 5}}')
+
     names = [namespace.start(f"run-{number}") for number in range(5)]
     ends = [namespace.finish(name) for name in names]
 

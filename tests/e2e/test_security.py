@@ -18,6 +18,14 @@ def attempt(address, security):
     except OSError as error:
         return "refused"
 
+def trusting(ca_file, stranger):
+    return Security(
+        require_encryption=True,
+        tls_ca_file=ca_file,
+        tls_client_cert=stranger.tls_client_cert,
+        tls_client_key=stranger.tls_client_key,
+    )
+
 def on_worker(address):
     from distributed import get_client
     return get_client().scheduler.address == address
@@ -32,7 +40,7 @@ def main(client):
     return [
         attempt(plain, None),
         attempt(address, Security.temporary()),
-        attempt(address, Security(require_encryption=True, tls_ca_file=client.security.tls_ca_file)),
+        attempt(address, trusting(client.security.tls_ca_file, Security.temporary())),
         attempt(address, client.security),
     ]
 """
