@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,8 @@ class Ending:
         runner = namespace.runners(run_name)[-1]
         terminated = runner["status"]["containerStatuses"][0]["state"]["terminated"]
         self.condition = condition["type"]
+        times = (datetime.fromisoformat(terminated[key]) for key in ("finishedAt", "startedAt"))
+        self.seconds = (next(times) - next(times)).total_seconds()
         self.pod = runner["metadata"]["name"]
         self.exit_code = terminated["exitCode"]
         self.reason = terminated.get("message", "")

@@ -23,12 +23,13 @@ def worker_spec(**container):
 
 def test_deleting_the_job_in_mid_run_leaves_no_pod(namespace):
     namespace.install(flow=flow(SLOW))
+    before = namespace.objects()
     namespace.start()
     namespace.running_worker()
 
     namespace.kubectl("delete", "job", "run", "--wait=false")
 
-    namespace.wait_for(lambda: not namespace.get("pods")["items"], "the end of all pods", seconds=60)
+    namespace.wait_for(lambda: namespace.objects() == before, "the end of all that the run made", seconds=60)
 
 
 def test_sigterm_exits_143_and_leaves_nothing(namespace):
@@ -98,7 +99,7 @@ def test_cluster_that_cannot_start_says_why_at_once(namespace, values, spec, rea
 
     assert end.exit_code == 3, end.log
     assert reason in end.reason
-    assert "within 120 s" not in end.reason
+    assert end.seconds <= 20
     assert "Traceback" not in end.log
     assert namespace.workers() == []
 
@@ -113,6 +114,7 @@ def test_quota_without_room_is_the_reason(namespace):
 
     assert end.exit_code == 3, end.log
     assert "exceeded quota: full" in end.reason
+    assert end.seconds <= 20
 
 
 def test_unschedulable_pods_have_until_the_timeout(namespace):
@@ -166,6 +168,7 @@ def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
 
 def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
     namespace.install(flow=flow(SLOW, params={"seconds": 3}), run={"backoffLimit": 1})
+    before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
 
@@ -174,7 +177,25 @@ def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
 
     assert (end.condition, end.exit_code) == ("Complete", 0)
     assert end.pod != runner
-    namespace.wait_for(lambda: not namespace.workers(), "the end of the workers", seconds=60)
+    assert namespace.objects() - before == {f"pod/{runner}", f"pod/{end.pod}"}
+
+
+def test_next_attempt_makes_room_before_it_asks_for_pods(namespace):
+    cluster = {"scheduler": "pod", "maxWorkers": 1}
+    namespace.install(flow=flow(SLOW, params={"seconds": 2}), run={"backoffLimit": 1}, cluster=cluster)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": {"hard": {"pods": "3"}}}
+    namespace.apply(quota)
+    namespace.wait_for(lambda: "hard" in namespace.get("resourcequota", "one")["status"], "the quota")
+    before = namespace.objects()
+    namespace.start()
+    runner, _ = namespace.running_worker()
+
+    namespace.kill(runner, "psutil.Process(1).children()[0]")
+    end = namespace.finish()
+
+    assert (end.condition, end.exit_code) == ("Complete", 0), end.log
+    assert f"deleting pods of an earlier attempt: {runner}-" in end.log
+    assert namespace.objects() - before == {f"pod/{runner}", f"pod/{end.pod}"}
 
 
 def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
@@ -191,7 +212,11 @@ def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
     assert namespace.workers() == []
 
 
-@pytest.mark.parametrize("args", [None, ["dask", "worker", "--nthreads", "1"]], ids=["process", "nanny"])
+@pytest.mark.parametrize(
+    "args",
+    [None, ["dask", "worker", "--nthreads", "1"], ["dask", "worker", "--nthreads", "1", "--nworkers", "2"]],
+    ids=["process", "nanny", "two-nannies"],
+)
 def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     text = SQUARES.replace("return sum(", "print('START', flush=True)\n    total = sum(")
     text += "    runs = [each for each in client.get_task_stream() if str(each['key']).startswith('square')]\n"
@@ -203,7 +228,8 @@ def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     namespace.wait_for_log("START")
     namespace.wait_for(lambda: len(namespace.workers("Running")) == 2, "two workers")
 
-    namespace.kubectl("delete", "pod", namespace.workers("Running")[0], "--wait=false")
+    # All of a pod's workers drain: none is left for the kubelet to kill after 30 seconds.
+    namespace.kubectl("delete", "pod", namespace.workers("Running")[0], "--timeout=20s")
     end = namespace.finish()
 
     assert end.exit_code == 0, end.log

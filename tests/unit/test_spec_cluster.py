@@ -1,10 +1,12 @@
-"""When worker pods that end are the end of the run."""
+"""When worker pods that end are the end of the run, and which are let go."""
 
+import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from types import SimpleNamespace
 
 import pytest
-from dask_flow.clusters.spec_cluster import FORGIVEN_SECONDS, PodsCluster
+from dask_flow.clusters.spec_cluster import FORGIVEN_SECONDS, PodsAdaptive, PodsCluster
 from dask_flow.pod_status import Problem
 
 OOM = Problem("pod w-0 ended: OOMKilled", "OOMKilled")
@@ -65,3 +67,76 @@ def test_pods_that_never_join_end_the_run_only_if_there_is_no_worker():
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
     assert lost_with_a_worker == []
     assert len(cluster.lost) == 1
+
+
+class Scheduler:
+    """Answers what adaptive scaling asks of Dask's scheduler."""
+
+    def __init__(self, target, idle=(), stuck=()):
+        self.workers, self.idle, self.stuck = target, idle, stuck
+        self.minimum = None
+
+    async def adaptive_target(self, target_duration):
+        return self.workers
+
+    async def workers_to_close(self, minimum, key, attribute):
+        self.minimum = minimum
+        return list(self.idle)
+
+    async def retire_workers(self, names, remove, close_workers):
+        return {name: {"name": name} for name in names if name not in self.stuck}
+
+
+class Cluster:
+    """Pods of two workers each: of `joined`, both are there."""
+
+    def __init__(self, scheduler, pods, joined):
+        self.scheduler_comm = scheduler
+        self.objects = SimpleNamespace(processes=2)
+        self.worker_spec = dict.fromkeys(pods)
+        self.workers = dict.fromkeys(pods)
+        self.there = joined
+        self.gone = None
+
+    pod_of = staticmethod(lambda worker: worker.rpartition("-")[0])
+
+    def joined(self):
+        return defaultdict(set, {pod: {f"{pod}-0", f"{pod}-1"} for pod in self.there})
+
+    async def scale_down(self, pods):
+        self.gone = sorted(pods)
+
+
+def adaptive(cluster, **options):
+    made = PodsAdaptive(cluster, interval=0, minimum=1, maximum=4, wait_count=1, **options)
+    made.worker_key = Cluster.pod_of
+    return made
+
+
+def test_target_and_recommendations_are_in_pods():
+    scaling = adaptive(Cluster(Scheduler(target=3), ["a", "b"], joined=["a"]))
+
+    target = asyncio.run(scaling.target())
+
+    assert target == 2
+    assert asyncio.run(scaling.recommendations(target)) == {"status": "same"}
+    assert asyncio.run(scaling.recommendations(1)) == {"status": "down", "workers": ["b"]}
+    assert asyncio.run(scaling.recommendations(3)) == {"status": "up", "n": 3}
+
+
+def test_idle_pods_go_and_draining_ones_do_not_count_as_those_that_stay():
+    scheduler = Scheduler(target=2, idle=["a-0", "a-1"])
+    scaling = adaptive(Cluster(scheduler, ["a", "b"], joined=["a", "b", "evicted"]))
+
+    pods = asyncio.run(scaling.workers_to_close(1))
+
+    assert pods == ["a"]
+    assert scheduler.minimum == 4
+
+
+def test_pod_whose_results_nobody_can_take_stays():
+    cluster = Cluster(Scheduler(target=2, stuck=["a-1"]), ["a", "b", "new"], joined=["a", "b"])
+
+    asyncio.run(adaptive(cluster).scale_down(["a", "b", "new"]))
+
+    assert cluster.gone == ["b", "new"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,21 +21,16 @@ from kubernetes.client import ApiClient, ApiException, Configuration
 
 from dask_flow.errors import DaskFlowError, InputError, StartupError
 
-__all__ = ["Kube", "NotFoundError"]
+__all__ = ["ExistsError", "Kube", "NotFoundError"]
 
 CONCURRENCY = 8
-# About a minute in all: an API server that is upgraded or overloaded is back by then.
-RETRIES = urllib3.Retry(
-    total=9,
-    backoff_factor=0.5,
-    backoff_max=15,
-    status_forcelist=(429, 502, 503, 504),
-    allowed_methods=None,
-    raise_on_status=False,
-)
+# For how long a request is repeated: an API server that is upgraded or overloaded is back by then.
+PATIENCE_SECONDS = 60
+PAUSES_SECONDS = (0.2, 0.5, 1, 2, 4, 8)
+AWAY = (429, 502, 503, 504)
 WATCH_SECONDS = 300
 CONNECT_SECONDS = 5
-READ_SECONDS = 60
+READ_SECONDS = 30
 FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
     r'.*in the namespace "(?P<namespace>[^"]+)"'
@@ -51,6 +49,10 @@ class ExistsError(StartupError):
     """The API server has an object of this name already."""
 
 
+class ConflictError(StartupError):
+    """Somebody else changed something at the same time, such as the use of a quota: ask again."""
+
+
 class ForbiddenError(StartupError):
     """The client may not do this."""
 
@@ -59,15 +61,19 @@ class Kube:
     """Objects of one namespace, each kind by its plural name, such as `pods`.
 
     Every method raises StartupError, with what was refused and what would allow it, or InputError for an object that
-    is not valid. Requests are repeated for about a minute while the API server is away or overloaded.
+    is not valid. Requests are repeated for a minute while the API server is away or overloaded.
 
     The client package's generic calls are used: its classes for each kind of object take 0.3 s to import, which is a
     tenth of the time that a run takes until its first task.
     """
 
-    def __init__(self, configuration: Configuration, namespace: str) -> None:
-        configuration.retries = RETRIES
+    def __init__(
+        self, configuration: Configuration, namespace: str, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        configuration.retries = False
         self._api = ApiClient(configuration)
+        self._patience_seconds = patience_seconds
+        self._deadline = math.inf
         self.namespace = namespace
 
     @classmethod
@@ -93,14 +99,22 @@ class Kube:
             _, context = config.list_kube_config_contexts()
         except (config.ConfigException, OSError) as error:
             raise StartupError(f"no cluster at hand: {error}") from error
-        return cls(configuration, namespace or context["context"].get("namespace", "default"))
+        return cls(configuration, namespace or context["context"].get("namespace", "default"), patience_seconds=0)
+
+    def give_up_in(self, seconds: float) -> None:
+        """From now on, repeat no request that would take longer than this from now."""
+        self._deadline = time.monotonic() + seconds
+
+    def version(self) -> str:
+        """Return the API server's version."""
+        return str(self._call("GET", "/version")["gitVersion"])
 
     def own_pod(self) -> dict[str, Any]:
         """Return the pod that this process runs in; its name is the host name unless DASK_FLOW_POD_NAME says it."""
         name = os.environ.get("DASK_FLOW_POD_NAME") or os.environ["HOSTNAME"]
         return self._call("GET", f"pods/{name}")
 
-    def list(self, resource: str) -> list[dict[str, Any]]:
+    def list_all(self, resource: str) -> list[dict[str, Any]]:
         """Return all objects of a kind."""
         return list(self._call("GET", resource)["items"])
 
@@ -147,9 +161,10 @@ class Kube:
         with suppress(NotFoundError):
             self._request("DELETE", f"pods/{name}")
 
-    def delete_all(self, resource: str, selector: str, grace_period_seconds: int) -> None:
-        """Delete all objects that the label selector matches, in one call."""
-        self._request("DELETE", resource, labelSelector=selector, gracePeriodSeconds=grace_period_seconds)
+    def delete_all(self, resource: str, selector: str, grace_period_seconds: int) -> list[dict[str, Any]]:
+        """Delete all objects that the label selector matches, in one call, and return them."""
+        query: dict[str, Any] = {"labelSelector": selector, "gracePeriodSeconds": grace_period_seconds}
+        return list(self._call("DELETE", resource, **query).get("items") or ())
 
     def watch_pods(self, selector: str, stop: threading.Event) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (ADDED, MODIFIED or DELETED, pod) as it happens, across interruptions, until `stop` is set.
@@ -241,14 +256,24 @@ class Kube:
             body=body,
             auth_settings=["BearerToken"],
         )
-        try:
-            answer = self._api.call_api(*call, _request_timeout=(CONNECT_SECONDS, read_seconds))
-        except (ApiException, urllib3.exceptions.HTTPError) as error:
-            raise StartupError(f"the Kubernetes API cannot be reached: {error}") from error
-        response: urllib3.BaseHTTPResponse = answer.response
-        if response.status >= BAD_REQUEST:
-            raise _refusal(f"{method} {path}", response.status, response.data)
-        return response
+        until = min(time.monotonic() + self._patience_seconds, self._deadline)
+        for pause in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
+            try:
+                answer = self._api.call_api(*call, _request_timeout=(CONNECT_SECONDS, read_seconds))
+            except (ApiException, urllib3.exceptions.HTTPError) as error:
+                unreachable: Exception = error
+            else:
+                response: urllib3.BaseHTTPResponse = answer.response
+                if response.status < BAD_REQUEST:
+                    return response
+                refusal = _refusal(f"{method} {path}", response.status, response.data)
+                if response.status not in AWAY and not isinstance(refusal, ConflictError):
+                    raise refusal
+                unreachable = refusal
+            if time.monotonic() + pause > until:
+                break
+            time.sleep(pause)
+        raise StartupError(f"the Kubernetes API cannot be reached: {unreachable}") from unreachable
 
 
 def _refusal(call: str, status: int, body: bytes) -> DaskFlowError:
@@ -261,6 +286,8 @@ def _refusal(call: str, status: int, body: bytes) -> DaskFlowError:
         return NotFoundError(f"{call}: {message}")
     if status == CONFLICT and reason == "AlreadyExists":
         return ExistsError(f"{call}: {message}")
+    if status == CONFLICT:
+        return ConflictError(f"{call}: {message}")
     if status == UNPROCESSABLE or (status == BAD_REQUEST and call.startswith("POST")):
         return InputError(f"the Kubernetes API finds an object of this run not valid: {message}")
     refused = FORBIDDEN.search(message)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from dask_flow.clusters import cluster_mode
 from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, Interrupted, StartupError
 from dask_flow.flows import RESULT_KEY, FlowResult, adapter_for, name_of
 from dask_flow.log import Steps
-from dask_flow.report import Outcome, TaskGroup, group_tasks
+from dask_flow.report import Outcome, TaskGroup, group_tasks, write_termination_message
 from dask_flow.settings import RunSettings, resolve
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
     Never raises for what a run may meet: the outcome has the exit code and the reason.
     """
     try:
-        with _signals():
-            return _run(given, steps)
+        with _signals() as ignore_signals:
+            return _run(given, steps, ignore_signals)
     except (DaskFlowError, Interrupted) as error:
         log.debug("the run ended with an error", exc_info=True)
         return Outcome(exit_code=error.exit_code, reason=str(error))
     except Exception as error:
         log.exception("the runner itself failed")
-        return Outcome(exit_code=FlowError.exit_code, reason=f"the runner itself failed: {_described(error)}")
+        return Outcome(exit_code=ClusterLostError.exit_code, reason=f"the runner itself failed: {_described(error)}")
 
 
-def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
+def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], None]) -> Outcome:
     with steps("flow loaded"):
         loaded = targets.load(given["target"])
         declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
@@ -62,10 +62,22 @@ def _run(given: Mapping[str, Any], steps: Steps) -> Outcome:
 
         send_by_value(loaded.modules)
         started = time.time()
+        # After the flow's end, whatever it is, a signal must not make another of it.
+        stack.callback(ignore_signals)
+        stack.push(_note_reason)
         with steps("flow ran"):
             result = _supervise(loaded.flow, client, settings, events)
+        ignore_signals()
         tasks = _tasks(client, started)
-        return _outcome(result, tasks, client)
+        outcome = _outcome(result, tasks, client)
+        write_termination_message(outcome.reason)
+    return outcome
+
+
+def _note_reason(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    """Leave the reason where Kubernetes reads it before the clean-up, which may take longer than this pod is given."""
+    if error is not None:
+        write_termination_message(str(error))
 
 
 def _opened(
@@ -175,18 +187,24 @@ def _what_killed(error: BaseException, client: Client) -> str:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Raise Interrupted for the first SIGTERM or SIGINT; later ones do not disturb the clean-up."""
+def _signals() -> Iterator[Callable[[], None]]:
+    """Raise Interrupted for the first SIGTERM or SIGINT; later ones do not disturb the clean-up.
 
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
+    Yields a function that has even the first one ignored from then on.
+    """
+
+    def ignore() -> None:
         for each in handled:
             signal.signal(each, signal.SIG_IGN)
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        ignore()
         raise Interrupted(signum)
 
     handled = (signal.SIGTERM, signal.SIGINT)
     before = {each: signal.signal(each, interrupt) for each in handled}
     try:
-        yield
+        yield ignore
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

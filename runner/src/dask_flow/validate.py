@@ -78,10 +78,12 @@ def cluster_at_hand(namespace: str | None) -> Kube | None:
     try:
         if namespace is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
             return Kube.in_cluster()
-        return Kube.from_kubeconfig(namespace)
+        kube = Kube.from_kubeconfig(namespace)
+        kube.version()
     except StartupError as error:
         log.info("checked without a cluster: %s", error)
         return None
+    return kube
 
 
 def cluster_problems(planned: Plan, kube: Kube) -> list[DaskFlowError]:
@@ -92,20 +94,22 @@ def cluster_problems(planned: Plan, kube: Kube) -> list[DaskFlowError]:
             kube.create("pods", pod, dry_run=True)
         except DaskFlowError as error:
             problems.append(error)
+    try:
+        problems += _missing_rights(planned, kube)
+        quotas = kube.list_all("resourcequotas")
+    except DaskFlowError as error:
+        log.warning("rights and quotas are not checked: %s", error)
+    else:
+        problems += [StartupError(text) for quota in quotas for text in _quota_problems(planned, quota)]
+    return problems
+
+
+def _missing_rights(planned: Plan, kube: Kube) -> Iterator[StartupError]:
     for resource, verbs in permissions(planned.settings).items():
         refused = [verb for verb in verbs if not kube.may(verb, resource)]
         if refused:
             text = f"you may not {', '.join(refused)} {resource} in namespace {kube.namespace}"
-            problems.append(
-                StartupError(f"{text}; a runner with your rights could not run this (chart: rbac.create=true)")
-            )
-    try:
-        quotas = kube.list("resourcequotas")
-    except DaskFlowError as error:
-        log.warning("quotas are not checked: %s", error)
-    else:
-        problems += [StartupError(text) for quota in quotas for text in _quota_problems(planned, quota)]
-    return problems
+            yield StartupError(f"{text}; a runner with your rights could not run this (chart: rbac.create=true)")
 
 
 def _quota_problems(planned: Plan, quota: Mapping[str, Any]) -> Iterator[str]:

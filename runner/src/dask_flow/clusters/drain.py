@@ -37,18 +37,26 @@ def drain_on_sigterm(worker: Worker) -> None:
 def forward_sigterm(nanny: Nanny) -> None:
     """From now on, have the nanny's worker drain on SIGTERM, which ends the nanny too.
 
-    A worker that is not there yet has nothing to hand over.
+    All nannies of a pod are in one process. Workers that are not there yet have nothing to hand over.
     """
-    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():  # signals go to no other
+        return
+    before: Any = signal.getsignal(signal.SIGTERM)
+    nannies: list[Nanny] | None = getattr(before, "nannies", None)
+    if nannies is not None:
+        nannies.append(nanny)
+        return
+    nannies = [nanny]
 
     def forward(signum: int, frame: Any) -> None:
-        if nanny.pid and nanny.worker_address:
-            os.kill(nanny.pid, signum)
-        elif callable(before):
+        workers = [each.pid for each in nannies if each.pid and each.worker_address]
+        for pid in workers:
+            os.kill(pid, signum)
+        if not workers and callable(before):
             before(signum, frame)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, forward)
+    forward.nannies = nannies  # type: ignore[attr-defined]
+    signal.signal(signal.SIGTERM, forward)
 
 
 async def drain(worker: Worker) -> None:

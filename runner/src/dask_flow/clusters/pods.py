@@ -45,6 +45,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
         with steps("worker pods requested"):
             objects, settings, identity = _run_objects(settings)
             stack.callback(_clean_up, objects, steps)
+            objects.delete_leftover_pods()
             objects.create_shared()
             names = [objects.new_name() for _ in range(settings.min_workers)]
             objects.create_workers(*names)
@@ -58,10 +59,12 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
             scheduler = _scheduler(objects, settings, identity, security)
             stack.callback(scheduler.stop)
             objects.follow()
-            objects.delete_leftovers()
+            objects.delete_other_leftovers()
             scheduler.wait_until_ready(settings.startup_timeout)
-            spec_cluster = stack.enter_context(PodsCluster(scheduler, objects, names, settings, on_lost))
-            client = stack.enter_context(Client(spec_cluster))
+            spec_cluster = PodsCluster(scheduler, objects, names, settings, on_lost)
+            stack.callback(_close, spec_cluster)
+            client = Client(spec_cluster)
+            stack.callback(_close, client)
             stack.callback(objects.delete_all)
             register_plugins(client)
         scheduler.on_death(spec_cluster.scheduler_died)
@@ -116,6 +119,14 @@ def _wait_for_worker(spec_cluster: PodsCluster, objects: RunObjects, settings: R
         raise StartupError(f"no worker joined within {settings.startup_timeout:g} s: {seen}") from error
     except DaskFlowError as error:
         raise StartupError(f"the workers cannot start: {error}") from error
+
+
+def _close(what: Client | PodsCluster) -> None:
+    """Close a part of the cluster; a failure is logged, so that it hides no error that came before."""
+    try:
+        what.close()
+    except Exception as error:
+        log.warning("the %s could not be closed: %s", type(what).__name__, error)
 
 
 def _clean_up(objects: RunObjects, steps: Steps) -> None:

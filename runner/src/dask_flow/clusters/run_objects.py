@@ -6,9 +6,10 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from dask_flow.errors import DaskFlowError
-from dask_flow.kube import Kube
+from dask_flow.kube import ExistsError, Kube
 from dask_flow.log import listed
 from dask_flow.manifests import RunIdentity, address_at, dask_pod, permissions, scheduler_service, tls_secret
 from dask_flow.pod_status import Problem, has_ended, is_ready, mount_problem, problem
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CLEAN_UP_GRACE_SECONDS = 1
 CLEAN_UP_TIMEOUT_SECONDS = 20
+# An API server that is away when the flow ends may come back; the Job's pod, told to end, has 30 seconds at most.
+CLEAN_UP_PATIENCE_SECONDS = 90
 
 
 class RunObjects:
@@ -53,13 +56,14 @@ class RunObjects:
     def create_shared(self) -> None:
         """Create what worker pods need: the Secret and, if the scheduler has a pod of its own, that and its Service."""
         if self.key_pair:
-            self._kube.create("secrets", tls_secret(self.key_pair, self._identity))
+            with suppress(ExistsError):  # a repeated request: the name is this attempt's
+                self._kube.create("secrets", tls_secret(self.key_pair, self._identity))
         host = self._identity.pod_ip
         if self._templates.scheduler:
             host = self._kube.create("services", scheduler_service(self._identity))["spec"]["clusterIP"]
             log.info("scheduler pod requested: %s", self.scheduler_name)
             pod = dask_pod(self._templates.scheduler, self.scheduler_name, self._settings, self._identity)
-            self._kube.create("pods", pod)
+            self._kube.create_pods([pod])
         self.scheduler_address = address_at(host, self._settings)
 
     def new_name(self) -> str:
@@ -82,10 +86,19 @@ class RunObjects:
         if not self.closing:
             self._kube.delete_pod(name)
 
-    def delete_leftovers(self) -> None:
-        """Delete what earlier attempts of this run left."""
+    def delete_leftover_pods(self) -> None:
+        """Delete the pods that earlier attempts of this run left, and wait until they take no room any more."""
+        selector = self._identity.leftovers_selector
+        left = self._kube.delete_all("pods", selector, CLEAN_UP_GRACE_SECONDS)
+        if left:
+            log.info("deleting pods of an earlier attempt: %s", listed([pod["metadata"]["name"] for pod in left]))
+            self._kube.wait_until_deleted(selector, CLEAN_UP_TIMEOUT_SECONDS)
+
+    def delete_other_leftovers(self) -> None:
+        """Delete what else earlier attempts of this run left."""
         for kind in self._kinds:
-            self._kube.delete_all(kind, self._identity.leftovers_selector, CLEAN_UP_GRACE_SECONDS)
+            if kind != "pods":
+                self._kube.delete_all(kind, self._identity.leftovers_selector, CLEAN_UP_GRACE_SECONDS)
 
     def follow(self) -> None:
         """Watch the pods, and warnings about them, in threads of their own, from which the callbacks are called."""
@@ -108,7 +121,9 @@ class RunObjects:
                 found = Problem(f"pod {name} was deleted", "deleted", disruption=True)
             if found is not None:
                 self._report(name, found)
-            elif self._problems.pop(name, None) is None and name == self.scheduler_name and is_ready(pod):
+                continue
+            self._problems.pop(name, None)
+            if name == self.scheduler_name and is_ready(pod):
                 self.on_scheduler(None)
 
     def _follow_warnings(self) -> None:
@@ -135,6 +150,8 @@ class RunObjects:
 
     def delete_all(self) -> None:
         """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised."""
+        if not self.closing:
+            self._kube.give_up_in(CLEAN_UP_PATIENCE_SECONDS)
         self.closing = True
         self._stop_watch.set()
         for kind in self._kinds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import signal
 import threading
@@ -158,6 +159,7 @@ async def _scheduler(control: Connection, options: dict[str, Any], dashboard_por
     asyncio.get_running_loop().add_reader(control.fileno(), parent_gone.set)
     finished = asyncio.ensure_future(scheduler.finished())
     await asyncio.wait([asyncio.ensure_future(parent_gone.wait()), finished], return_when=asyncio.FIRST_COMPLETED)
+    logging.disable()  # connections break off now, as they should
     await scheduler.close()
 
 

@@ -62,29 +62,47 @@ class WorkerPod(ProcessInterface):  # type: ignore[misc]
 
 
 class PodsAdaptive(Adaptive):  # type: ignore[misc]
-    """Dask's adaptive scaling, but only idle workers are let go, and only those whose results others could take."""
+    """Dask's adaptive scaling in pods, each of one or more workers.
 
-    async def scale_up(self, n: int) -> None:
-        """Ask for as many pods as `n` workers need."""
-        self.cluster.scale(math.ceil(n / self.cluster.objects.processes))
+    Only idle ones are let go, and only those whose results others could take.
+    """
+
+    @property
+    def plan(self) -> set[str]:
+        """The pods that there should be."""
+        return set(self.cluster.worker_spec)
+
+    @property
+    def requested(self) -> set[str]:
+        """The pods that were asked for."""
+        return self.plan & set(self.cluster.workers)
+
+    @property
+    def observed(self) -> set[str]:
+        """The pods of which a worker has joined."""
+        return set(self.cluster.joined())
+
+    async def target(self) -> int:
+        """Return how many pods the work needs."""
+        workers: int = await super().target()
+        return math.ceil(workers / int(self.cluster.objects.processes))
 
     async def workers_to_close(self, target: int) -> list[str]:
-        """Return the names of idle workers, by whole pods, so many that `target` remain. Adaptive's own may be busy."""
-        names: list[str] = await self.scheduler.workers_to_close(
-            minimum=target, key=dumps(self.worker_key), attribute="name"
+        """Return pods whose workers are idle, so many that `target` remain. Adaptive's own choice may be busy."""
+        joined = self.cluster.joined()
+        draining = sum(len(names) for pod, names in joined.items() if pod not in self.plan)
+        names = await self.scheduler.workers_to_close(
+            minimum=target * self.cluster.objects.processes + draining, key=dumps(self.worker_key), attribute="name"
         )
-        return names
+        return list({self.cluster.pod_of(name) for name in names} & self.plan)
 
     async def scale_down(self, workers: list[str]) -> None:
-        """Have workers hand over their results, then delete the pods of those that did, and of those not there yet."""
-        members: defaultdict[str, set[str]] = defaultdict(set)
-        for info in self.cluster.scheduler_info["workers"].values():
-            members[self.cluster.pod_of(info["name"])].add(info["name"])
-        pods = {pod for pod in map(self.cluster.pod_of, workers) if members[pod] <= set(workers)}
-        names = [name for pod in pods for name in members[pod]]
+        """Have pods hand over their results, then delete those that did, and those that have no worker yet."""
+        joined = self.cluster.joined()
+        names = [name for pod in workers for name in joined[pod]]
         retired = await self.scheduler.retire_workers(names=names, remove=False, close_workers=False)
         handed_over = {info["name"] for info in retired.values()}
-        await self.cluster.scale_down([pod for pod in pods if members[pod] <= handed_over])
+        await self.cluster.scale_down([pod for pod in workers if joined[pod] <= handed_over])
 
 
 class PodsCluster(SpecCluster):  # type: ignore[misc]
@@ -143,8 +161,8 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         several = self.objects.processes > 1
         self.adapt(
             Adaptive=PodsAdaptive,
-            minimum=settings.min_workers * self.objects.processes,
-            maximum=settings.max_workers * self.objects.processes,
+            minimum=settings.min_workers,
+            maximum=settings.max_workers,
             worker_key=(lambda worker: worker.name.rpartition("-")[0]) if several else (lambda worker: worker.name),
             interval=settings.adaptive_interval,
             target_duration=settings.adaptive_target_duration,
@@ -213,12 +231,21 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
             with suppress(InvalidStateError):
                 self.first_worker.set_result(next(iter(workers)))
 
+    def joined(self) -> defaultdict[str, set[str]]:
+        """Return the names of the workers that are there, by pod."""
+        pods: defaultdict[str, set[str]] = defaultdict(set)
+        for info in self.scheduler_info["workers"].values():
+            pods[self.pod_of(info["name"])].add(info["name"])
+        return pods
+
     def pod_of(self, worker: str) -> str:
         """Return the name of the pod that a worker is in: with several to a pod, Dask adds -0, -1, … to it."""
         return worker if self.objects.processes == 1 else worker.rpartition("-")[0]
 
     async def _close(self) -> None:
-        # All pods are deleted in one call, so SpecCluster has no worker to retire and delete.
+        # All pods are deleted in one call, so SpecCluster has no worker to retire and delete, and need not ask a
+        # scheduler that may be dead.
+        self.scheduler.status = Status.closed
         for worker in self._created:
             worker.status = Status.closed
         self.worker_spec.clear()

@@ -1,0 +1,102 @@
+"""Requests to an API server that is away, busy or refuses."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from dask_flow.errors import InputError, StartupError
+from dask_flow.kube import Kube
+from kubernetes.client import Configuration
+
+POD = {"metadata": {"name": "w-0"}}
+CONFLICT = {"message": "Operation cannot be fulfilled on resourcequotas", "reason": "Conflict"}
+EXISTS = {"message": 'pods "w-0" already exists', "reason": "AlreadyExists"}
+FORBIDDEN = {
+    "message": 'pods is forbidden: User "system:serviceaccount:jobs:r" cannot create resource "pods" in API group "" '
+    'in the namespace "jobs"',
+    "reason": "Forbidden",
+}
+
+
+@pytest.fixture
+def server():
+    """Answers with what `answers` has, one after another: (status, body)."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, body = self.server.answers.pop(0)
+            self.server.asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.asked = []
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def kube(server, patience_seconds=5):
+    configuration = Configuration()
+    configuration.host = f"http://127.0.0.1:{server.server_port}"
+    return Kube(configuration, "jobs", patience_seconds)
+
+
+@pytest.mark.parametrize("refusal", [(503, {"message": "starting"}), (429, {"message": "slow down"}), (409, CONFLICT)])
+def test_request_is_repeated_while_the_server_is_away_or_busy(server, refusal):
+    server.answers = [refusal, refusal, (201, POD)]
+
+    kube(server).create_pods([POD])
+
+    assert server.asked == ["/api/v1/namespaces/jobs/pods"] * 3
+
+
+def test_repeated_request_for_a_pod_that_is_there_is_done(server):
+    server.answers = [(409, EXISTS)]
+
+    kube(server).create_pods([POD])
+
+    assert len(server.asked) == 1
+
+
+def test_no_request_is_repeated_after_the_deadline(server):
+    server.answers = [(503, {"message": "starting"})]
+    client = kube(server)
+    client.give_up_in(0)
+
+    with pytest.raises(StartupError, match="cannot be reached: the Kubernetes API refused POST pods with status 503"):
+        client.create_pods([POD])
+
+
+def test_server_that_is_not_there_is_a_startup_error(server):
+    client = kube(server, patience_seconds=0)
+    client._api.configuration._base_path = "http://127.0.0.1:1"
+
+    with pytest.raises(StartupError, match="the Kubernetes API cannot be reached: "):
+        client.create_pods([POD])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        ((403, FORBIDDEN), StartupError, "system:serviceaccount:jobs:r may not create pods in namespace jobs; a Role"),
+        ((422, {"message": "spec.x: Invalid value"}), InputError, "not valid: spec.x: Invalid value"),
+        ((500, {"message": "etcd"}), StartupError, "refused POST pods with status 500: etcd"),
+    ],
+)
+def test_refusal_is_an_error_of_its_kind_at_once(server, answer, kind, message):
+    server.answers = [answer]
+
+    with pytest.raises(kind, match=message):
+        kube(server).create_pods([POD])
+
+    assert len(server.asked) == 1
