@@ -27,7 +27,7 @@ DASK_JOBS = ("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
 ROOT = Path(__file__).parents[1]
 WORKERS = 2
 TIMEOUT_SECONDS = 120
-ATTEMPTS = 3
+ATTEMPTS = 5
 
 # The time at which the first task was done, by the clock of the node that all run on, and the runner's memory.
 FLOW = (

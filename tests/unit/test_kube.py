@@ -5,9 +5,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import urllib3
 from dask_flow.errors import InputError, StartupError
-from dask_flow.kube import Kube
-from kubernetes.client import Configuration
+from dask_flow.kube import Kube, Server
 
 POD = {"metadata": {"name": "w-0"}}
 CONFLICT = {"message": "Operation cannot be fulfilled on resourcequotas", "reason": "Conflict"}
@@ -27,10 +27,17 @@ def server():
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             status, body = self.server.answers.pop(0)
-            self.server.asked.append(self.path)
+            self.server.asked.append((self.path, self.headers["Authorization"]))
             self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
+
+        def do_GET(self):
+            self.server.asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(200)
+            self.end_headers()
+            for line in self.server.answers.pop(0):
+                self.wfile.write(json.dumps(line).encode() + b"\n")
 
         def log_message(self, *_):
             pass
@@ -46,9 +53,8 @@ def server():
 
 
 def kube(server, patience_seconds=5):
-    configuration = Configuration()
-    configuration.host = f"http://127.0.0.1:{server.server_port}"
-    return Kube(configuration, "jobs", patience_seconds)
+    url = f"http://127.0.0.1:{server.server_port}"
+    return Kube(Server(urllib3.PoolManager(), url, lambda: "Bearer t"), "jobs", patience_seconds)
 
 
 @pytest.mark.parametrize("refusal", [(503, {"message": "starting"}), (429, {"message": "slow down"}), (409, CONFLICT)])
@@ -57,7 +63,7 @@ def test_request_is_repeated_while_the_server_is_away_or_busy(server, refusal):
 
     kube(server).create_pods([POD])
 
-    assert server.asked == ["/api/v1/namespaces/jobs/pods"] * 3
+    assert server.asked == [("/api/v1/namespaces/jobs/pods", "Bearer t")] * 3
 
 
 def test_repeated_request_for_a_pod_that_is_there_is_done(server):
@@ -66,6 +72,28 @@ def test_repeated_request_for_a_pod_that_is_there_is_done(server):
     kube(server).create_pods([POD])
 
     assert len(server.asked) == 1
+
+
+def test_watch_lists_again_after_an_interruption_and_says_what_went_meanwhile(server):
+    def listed(*names):
+        return [{"items": [{"metadata": {"name": name}} for name in names], "metadata": {"resourceVersion": "7"}}]
+
+    def event(kind, name):
+        return {"type": kind, "object": {"metadata": {"name": name}}}
+
+    gone = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
+    server.answers = [listed("a", "b"), [event("MODIFIED", "a"), event("DELETED", "a"), gone], listed("c"), []]
+    stop = threading.Event()
+
+    seen = []
+    for kind, pod in kube(server).watch_pods("x=y", stop):
+        seen.append((kind, pod["metadata"]["name"]))
+        if pod["metadata"]["name"] == "c":
+            stop.set()
+
+    assert sorted(seen[:2]) == [("ADDED", "a"), ("ADDED", "b")]
+    assert seen[2:] == [("MODIFIED", "a"), ("DELETED", "a"), ("DELETED", "b"), ("ADDED", "c")]
+    assert "labelSelector=x%3Dy&resourceVersion=7&watch=true" in server.asked[1][0]
 
 
 def test_no_request_is_repeated_after_the_deadline(server):
@@ -77,9 +105,8 @@ def test_no_request_is_repeated_after_the_deadline(server):
         client.create_pods([POD])
 
 
-def test_server_that_is_not_there_is_a_startup_error(server):
-    client = kube(server, patience_seconds=0)
-    client._api.configuration._base_path = "http://127.0.0.1:1"
+def test_server_that_is_not_there_is_a_startup_error():
+    client = Kube(Server(urllib3.PoolManager(), "http://127.0.0.1:1", lambda: None), "jobs", patience_seconds=0)
 
     with pytest.raises(StartupError, match="the Kubernetes API cannot be reached: "):
         client.create_pods([POD])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -9,19 +10,18 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import urllib3
-from kubernetes import config, watch
-from kubernetes.client import ApiClient, ApiException, Configuration
 
 from dask_flow.errors import DaskFlowError, InputError, StartupError
 
-__all__ = ["ExistsError", "Kube", "NotFoundError"]
+__all__ = ["ExistsError", "Kube", "NotFoundError", "Server"]
 
 CONCURRENCY = 8
 # For how long a request is repeated: an API server that is upgraded or overloaded is back by then.
@@ -35,10 +35,38 @@ FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
     r'.*in the namespace "(?P<namespace>[^"]+)"'
 )
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 BAD_REQUEST = 400
 NOT_FOUND = 404
 CONFLICT = 409
 UNPROCESSABLE = 422
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """An API server: how to reach it, and what to show it, which may change with time."""
+
+    http: urllib3.PoolManager
+    url: str
+    authorization: Callable[[], str | None]
+
+    def ask(
+        self, method: str, path: str, query: Mapping[str, Any], body: Any, read_seconds: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Return the answer, of any status; its body is not read yet."""
+        headers = {"Accept": "application/json"}
+        authorization = self.authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        return self.http.request(
+            method,
+            f"{self.url}{path}{'?' if query else ''}{urlencode(query)}",
+            json=body,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+            retries=False,
+            preload_content=False,
+        )
 
 
 class NotFoundError(StartupError):
@@ -63,15 +91,12 @@ class Kube:
     Every method raises StartupError, with what was refused and what would allow it, or InputError for an object that
     is not valid. Requests are repeated for a minute while the API server is away or overloaded.
 
-    The client package's generic calls are used: its classes for each kind of object take 0.3 s to import, which is a
-    tenth of the time that a run takes until its first task.
+    The requests are plain ones: to import Kubernetes' client package takes 0.15 s, a tenth of the time that a run takes
+    until its first task. It reads the configuration of kubectl, where that is needed.
     """
 
-    def __init__(
-        self, configuration: Configuration, namespace: str, patience_seconds: float = PATIENCE_SECONDS
-    ) -> None:
-        configuration.retries = False
-        self._api = ApiClient(configuration)
+    def __init__(self, server: Server, namespace: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._server = server
         self._patience_seconds = patience_seconds
         self._deadline = math.inf
         self.namespace = namespace
@@ -79,27 +104,36 @@ class Kube:
     @classmethod
     def in_cluster(cls) -> Kube:
         """Connect with the service account of the pod that this process runs in."""
-        configuration = Configuration()
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException as error:
+        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
+        if not host or not (SERVICE_ACCOUNT / "token").exists():
             raise StartupError(
                 "no access to the Kubernetes API: this process has no service account token. Temporary clusters need "
                 "a pod with automountServiceAccountToken, as the chart's; elsewhere, use --cluster local"
-            ) from error
-        namespace = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text()
-        return cls(configuration, namespace.strip())
+            )
+        http = urllib3.PoolManager(maxsize=CONCURRENCY, ca_certs=str(SERVICE_ACCOUNT / "ca.crt"))
+        url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+        # Kubernetes renews the token, so it is read each time.
+        server = Server(http, url, lambda: f"Bearer {(SERVICE_ACCOUNT / 'token').read_text()}")
+        return cls(server, (SERVICE_ACCOUNT / "namespace").read_text().strip())
 
     @classmethod
     def from_kubeconfig(cls, namespace: str | None = None) -> Kube:
         """Connect as kubectl does: its configuration, current context, and namespace unless another is given."""
+        from kubernetes import config
+        from kubernetes.client import ApiClient, Configuration
+
         configuration = Configuration()
         try:
             config.load_kube_config(client_configuration=configuration)
             _, context = config.list_kube_config_contexts()
         except (config.ConfigException, OSError) as error:
             raise StartupError(f"no cluster at hand: {error}") from error
-        return cls(configuration, namespace or context["context"].get("namespace", "default"), patience_seconds=0)
+        server = Server(
+            ApiClient(configuration).rest_client.pool_manager,
+            configuration.host,
+            lambda: configuration.get_api_key_with_prefix("BearerToken"),
+        )
+        return cls(server, namespace or context["context"].get("namespace", "default"), patience_seconds=0)
 
     def give_up_in(self, seconds: float) -> None:
         """From now on, repeat no request that would take longer than this from now."""
@@ -219,17 +253,16 @@ class Kube:
         return {pod["metadata"]["name"]: pod for pod in listed["items"]}, listed["metadata"]["resourceVersion"]
 
     def _events(self, resource: str, seconds: int, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        def request(timeout_seconds: int, **_: Any) -> urllib3.BaseHTTPResponse:
-            read_seconds = timeout_seconds + READ_SECONDS
-            return self._request(
-                "GET", resource, read_seconds=read_seconds, watch=True, timeoutSeconds=timeout_seconds, **query
-            )
-
-        # With a timeout, Watch does not begin anew by itself when the stream ends.
+        query |= {"watch": "true", "timeoutSeconds": seconds}
         try:
-            for event in watch.Watch(return_type=object).stream(request, timeout_seconds=seconds):
-                yield event["type"], event["object"]
-        except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+            with self._request("GET", resource, read_seconds=seconds + READ_SECONDS, **query) as response:
+                for line in response:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":  # such as 410, Gone: the version is too old to go on from
+                        raise StartupError(f"the watch of {resource} ended: {event['object'].get('message')}")
+                    if event["type"] != "BOOKMARK":
+                        yield event["type"], event["object"]
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise StartupError(f"the watch of {resource} broke off: {error}") from error
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
@@ -248,22 +281,14 @@ class Kube:
         read_seconds: float = READ_SECONDS,
         **query: Any,
     ) -> urllib3.BaseHTTPResponse:
-        call = self._api.param_serialize(
-            method,
-            path if path.startswith("/") else f"/api/v1/namespaces/{self.namespace}/{path}",
-            query_params=list(query.items()),
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+        url = path if path.startswith("/") else f"/api/v1/namespaces/{self.namespace}/{path}"
         until = min(time.monotonic() + self._patience_seconds, self._deadline)
         for pause in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
             try:
-                answer = self._api.call_api(*call, _request_timeout=(CONNECT_SECONDS, read_seconds))
-            except (ApiException, urllib3.exceptions.HTTPError) as error:
+                response = self._server.ask(method, url, query, body, read_seconds)
+            except urllib3.exceptions.HTTPError as error:
                 unreachable: Exception = error
             else:
-                response: urllib3.BaseHTTPResponse = answer.response
                 if response.status < BAD_REQUEST:
                     return response
                 refusal = _refusal(f"{method} {path}", response.status, response.data)
