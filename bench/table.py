@@ -21,7 +21,8 @@ def show(samples: Samples, ratios: Mapping[str, float], json_file: Path | None) 
     print("| what | metric | min | median | max |\n|---|---|---|---|---|")
     for row in rows:
         print("| {what} | {metric} | {min:.2f} | {median:.2f} | {max:.2f} |".format(**row))
-    print("\n| ratio of medians | |\n|---|---|")
+    if ratios:
+        print("\n| ratio of medians | |\n|---|---|")
     for name, ratio in ratios.items():
         print(f"| {name} | {ratio:.2f} |")
     if json_file:
