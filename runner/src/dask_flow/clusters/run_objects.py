@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import threading
@@ -38,6 +39,7 @@ class RunObjects:
         self._kinds = [kind for kind, verbs in permissions(settings).items() if "create" in verbs]
         self.key_pair = KeyPair.generate() if settings.tls else None
         self.scheduler_name = f"{identity.prefix}-scheduler"
+        self._own_secret = f'"{identity.prefix}-tls"'
         self.scheduler_address = ""
         self.on_scheduler: Callable[[Problem | None], None]
         """Called, from any thread, with what ended the scheduler's pod, or None when it is ready."""
@@ -132,6 +134,9 @@ class RunObjects:
             found = mount_problem(event)
             if self.closing:
                 return
+            if found and self._own_secret in found.text:
+                # It was there before the pod; a kubelet that has not heard of it yet will soon.
+                found = dataclasses.replace(found, hopeless=False)
             if found and (name in self._requested or name == self.scheduler_name):
                 self._report(name, found)
 

@@ -1,0 +1,117 @@
+"""What the objects of a run report of their pods."""
+
+import threading
+
+import pytest
+from dask_flow.clusters.run_objects import RunObjects
+from dask_flow.manifests import RunIdentity
+from dask_flow.settings import RunSettings
+from dask_flow.specs import PodTemplate, Templates, default_pod
+
+IDENTITY = RunIdentity("nightly", "jobs", "nightly-x", "u-1", "10.0.0.7", "flow:1")
+
+
+class FakeKube:
+    """Gives the events that it has, and keeps what is asked of it."""
+
+    def __init__(self, pods=(), warnings=()):
+        self.pods, self.warnings, self.asked = pods, warnings, []
+
+    def watch_pods(self, selector, stop):
+        yield from self.pods
+
+    def watch_warnings(self, stop):
+        yield from self.warnings
+
+    def create(self, kind, body):
+        self.asked.append(("create", kind, body["metadata"]["name"]))
+        return {"spec": {"clusterIP": "10.96.0.9"}}
+
+    def create_pods(self, pods):
+        self.asked += [("create", "pods", pod["metadata"]["name"]) for pod in pods]
+
+    def delete_all(self, kind, selector, grace):
+        self.asked.append(("delete", kind, selector))
+        return []
+
+    def give_up_in(self, seconds):
+        pass
+
+
+def objects(kube, scheduler="runner"):
+    settings = RunSettings(target="f", scheduler=scheduler)
+    own = PodTemplate(default_pod("scheduler"), "scheduler") if scheduler == "pod" else None
+    return RunObjects(kube, IDENTITY, settings, Templates(PodTemplate(default_pod("worker")), own))
+
+
+def pod(name, *conditions):
+    return {
+        "metadata": {"name": name},
+        "status": {"conditions": [{"type": each, "status": value} for each, value in conditions]},
+    }
+
+
+def warning(message):
+    involved = {"name": "nightly-x-worker-0"}
+    return {"reason": "FailedMount", "message": message, "involvedObject": involved}
+
+
+def test_secret_and_service_are_there_before_the_pods_and_all_kinds_are_deleted():
+    kube = FakeKube()
+    made = objects(kube, scheduler="pod")
+
+    made.create_shared()
+    made.create_workers("nightly-x-worker-0")
+    made.create_workers("nightly-x-worker-0")
+    made.delete_all()
+    made.create_workers("nightly-x-worker-1")
+
+    assert made.scheduler_address == "tls://10.96.0.9:8786"
+    assert kube.asked == [
+        ("create", "secrets", "nightly-x-tls"),
+        ("create", "services", "nightly-x-scheduler"),
+        ("create", "pods", "nightly-x-scheduler"),
+        ("create", "pods", "nightly-x-worker-0"),
+        *(("delete", kind, IDENTITY.selector) for kind in ("pods", "secrets", "services")),
+    ]
+
+
+def test_scheduler_that_was_not_schedulable_is_ready_when_it_is():
+    waiting = pod("nightly-x-scheduler", ("PodScheduled", "False"))
+    ready = pod("nightly-x-scheduler", ("PodScheduled", "True"), ("Ready", "True"))
+    made, seen = objects(FakeKube([("ADDED", waiting), ("MODIFIED", ready)]), "pod"), []
+    made.on_scheduler = seen.append
+
+    made._follow_pods()
+
+    assert seen == [None]
+    assert made.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "ends"),
+    [
+        ('MountVolume.SetUp failed for volume "v" : secret "keys" not found', True),
+        ('MountVolume.SetUp failed for volume "dask-flow-tls" : secret "nightly-x-tls" not found', False),
+    ],
+)
+def test_missing_secret_is_the_end_unless_it_is_the_runs_own(message, ends):
+    made, seen = objects(FakeKube(warnings=[warning(message)])), []
+    made.create_workers("nightly-x-worker-0")
+
+    made._follow_warnings()
+    made.on_end(lambda name, _: seen.append(name))
+
+    assert seen == (["nightly-x-worker-0"] if ends else [])
+    assert len(made.problems()) == 1
+
+
+def test_watch_ends_with_the_run():
+    made = objects(FakeKube([("ADDED", pod("nightly-x-worker-0", ("PodScheduled", "False")))]))
+    made.delete_all()
+
+    made._follow_pods()
+
+    assert made.problems() == []
+    assert isinstance(made._stop_watch, threading.Event)
+    assert made._stop_watch.is_set()
