@@ -1,5 +1,6 @@
 import time
 
+import dask
 import pytest
 from dask_flow import Flow, Parameter, task
 from dask_flow.errors import InputError
@@ -126,6 +127,13 @@ def test_function_gets_client_and_parameters_and_its_future_is_computed(client):
         return client.submit(lambda: n * times)
 
     assert function.run(flow, client, {"n": 21}).results == {"flow": "42"}
+
+
+def test_futures_and_collections_may_be_mixed_in_what_a_function_returns(client):
+    def main(client):
+        return [dask.delayed(len)("abc"), {"future": client.submit(len, "ab")}, 1]
+
+    assert function.run(main, client, {}).results == {"main": "[3, {'future': 2}, 1]"}
 
 
 def test_function_error_is_its_own(client):

@@ -127,9 +127,14 @@ def test_problems_of_both_files_are_reported_at_once(tmp_path):
         ),
         ("a: b\nkind: Job", "worker_spec.yaml:2: kind is 'Job'; a worker spec must be a Pod manifest"),
         ("a: '{{ nothing }}'", "worker_spec.yaml:1: 'nothing' is undefined; variables are image, namespace"),
-        ("a: b\nc: '{{ params.m }}'", "worker_spec.yaml:2: 'dict object' has no attribute 'm'"),
+        ("a: b\nc: '{{ params.m }}'", "worker_spec.yaml:2: params has no 'm'; give --param m=VALUE"),
         ("a: b\nc: '{% if %}'", "worker_spec.yaml:2: Expected an expression"),
         ("a: b\nc: '{{ 1 / 0 }}'", "worker_spec.yaml:2: division by zero"),
+        (
+            "spec:\n\tcontainers: []",
+            "worker_spec.yaml:2: not YAML: found character '\\t' that cannot start any token; indent",
+        ),
+        ("spec: {containers: [{args: [dask, worker, --nprocs=2, --no-nanny]}]}", "--nworkers 2 needs nannies"),
         ("spec: {containers: [{args: [dask, worker, --nworkers, auto]}]}", "worker_spec.yaml: --nworkers auto: give a"),
         ("spec: {containers: [{command: [sh, -c, dask worker]}]}", "cannot be added to a shell's -c text"),
         (

@@ -74,6 +74,25 @@ def test_flow_that_cannot_be_loaded_is_exit_code_2(validate, tmp_path):
     assert (done.exit_code, done.stderr.startswith("no such file")) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cluster", "static"], "--cluster static makes no pods"),
+        (["--address", "tcp://s:8786"], "--address is for --cluster static"),
+        (["--address", "http://s:80"], "is not an address"),
+        (["--timeout", "nan"], "--timeout must be a number of seconds above 0"),
+        (["--adaptive-wait-count", "0"], "--adaptive-wait-count must be at least 1"),
+        (["--allowed-failures", "-1"], "--allowed-failures must be at least 0"),
+        (["--scheduler-spec", "s.yaml", "--scheduler", "runner"], "leave out one of the two"),
+    ],
+)
+def test_option_that_no_run_can_have_is_exit_code_2(validate, options, message):
+    done = validate(*options)
+
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
 def versions(**packages):
     known = {
         "python": "3.13.5.final.0",

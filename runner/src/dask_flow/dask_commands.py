@@ -8,10 +8,12 @@ from collections.abc import Sequence
 __all__ = ["modern", "scheduler", "worker"]
 
 COMMANDS = {"dask-worker": ["dask", "worker"], "dask-scheduler": ["dask", "scheduler"]}
+DROPPED = {"--reconnect", "--no-reconnect"}
 RENAMED = {
     "--bokeh": "--dashboard",
     "--no-bokeh": "--no-dashboard",
     "--bokeh-port": "--dashboard-address",
+    "--bokeh-prefix": "--dashboard-prefix",
     "--nprocs": "--nworkers",
 }
 
@@ -25,6 +27,8 @@ def modern(args: Sequence[str]) -> tuple[list[str], list[str]]:
         if position == 0 and arg in COMMANDS:
             new += COMMANDS[arg]
             warnings.append(f"{arg} is now {' '.join(COMMANDS[arg])}")
+        elif flag in DROPPED:
+            warnings.append(f"{flag} is left out: workers do not reconnect any more, their pods are replaced")
         elif flag in RENAMED:
             if flag == "--bokeh-port" and equals:
                 value = f":{value}"

@@ -127,7 +127,8 @@ class Kube:
             config.load_kube_config(client_configuration=configuration)
             _, context = config.list_kube_config_contexts()
         except (config.ConfigException, OSError) as error:
-            raise StartupError(f"no cluster at hand: {error}") from error
+            why = "there is no kubeconfig" if "No configuration found" in str(error) else str(error)
+            raise StartupError(f"no cluster at hand: {why}") from error
         server = Server(
             ApiClient(configuration).rest_client.pool_manager,
             configuration.host,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -105,8 +106,8 @@ def check(settings: RunSettings) -> None:
         )
     for name in ("startup_timeout", "timeout", "adaptive_interval", "adaptive_target_duration"):
         seconds = getattr(settings, name)
-        if seconds is not None and seconds <= 0:
-            raise InputError(f"{option(name)} must be more than 0 seconds, not {seconds:g}")
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise InputError(f"{option(name)} must be a number of seconds above 0, not {seconds:g}")
     if settings.adaptive_wait_count < 1:
         raise InputError(f"--adaptive-wait-count must be at least 1, not {settings.adaptive_wait_count}")
     if settings.failures_allowed < 0:
@@ -118,7 +119,7 @@ def check(settings: RunSettings) -> None:
         )
     if settings.cluster == "static" and not settings.address:
         raise InputError("--cluster static needs --address, such as tcp://dask-scheduler:8786")
-    if settings.address and not re.fullmatch(r"(\w+://)?(\[[^\]]+\]|[^:/\s]+):\d+", settings.address):
+    if settings.address and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?(\[[^\]]+\]|[^:/\s]+):\d+", settings.address):
         raise InputError(f"--address {settings.address!r} is not an address such as tcp://dask-scheduler:8786")
     if settings.address and settings.cluster not in ("auto", "static"):
         raise InputError(f"--address is for --cluster static, not {settings.cluster}; leave out one of the two")

@@ -157,6 +157,8 @@ def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
     processes = flag_value(line, "--nworkers")
     if role == "worker" and processes is not None and not processes.isdigit():
         raise InputError(f"--nworkers {processes}: give a number, for the run must know how many workers a pod has")
+    if role == "worker" and processes not in {None, "1"} and "--no-nanny" in line:
+        raise InputError(f"--nworkers {processes} needs nannies; leave out --no-nanny")
     return warnings
 
 
@@ -191,6 +193,15 @@ def flag_value(line: Sequence[str], flag: str) -> str | None:
     return None
 
 
+def _in_plain_words(message: str) -> str:
+    """Say of a missing parameter or environment variable what it is, rather than of which Python type it is not."""
+    missing = re.fullmatch(r"'(dict|os\._Environ) object' has no attribute '(.+)'", message)
+    if not missing:
+        return message
+    kind, name = missing.groups()
+    return f"params has no {name!r}; give --param {name}=VALUE" if kind == "dict" else f"env has no {name!r}; set it"
+
+
 def _rendered(path: Path, variables: Mapping[str, Any]) -> str:
     """Read the file and render it by Jinja2."""
     try:
@@ -212,4 +223,4 @@ def _rendered(path: Path, variables: Mapping[str, Any]) -> str:
         # Jinja2 rewrites its tracebacks, so that they lead to lines of the template.
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
         known = f"; variables are {', '.join(variables)}" if isinstance(error, jinja2.UndefinedError) else ""
-        raise InputError(f"{path}:{lines[-1] if lines else 1}: {error}{known}") from error
+        raise InputError(f"{path}:{lines[-1] if lines else 1}: {_in_plain_words(str(error))}{known}") from error

@@ -36,6 +36,8 @@ def load(target: str) -> Loaded:
     """
     source, _, name = target.partition(":")
     file = source.endswith(".py") or "/" in source
+    if not file and Path(source).exists():
+        raise InputError(f"{source} is neither a Python file nor a module; a file's name must end in .py")
     known = set(sys.modules)
     module = _import_file(Path(source)) if file else _import_module(source)
     flow = getattr(module, name, None) if name else _only_flow(module, source)

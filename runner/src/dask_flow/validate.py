@@ -54,7 +54,9 @@ def plan(given: Mapping[str, Any], namespace: str) -> Plan:
     if given["target"]:
         loaded = targets.load(given["target"])
         declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
-    settings = resolve({**given, "target": given["target"] or "", "cluster": "pods", "address": None}, declared)
+    if given["cluster"] in {"static", "local"}:
+        raise InputError(f"--cluster {given['cluster']} makes no pods, and validate is about those; leave it out")
+    settings = resolve({**given, "target": given["target"] or "", "cluster": "pods"}, declared)
     if given["target"]:
         adapter_for(loaded.flow).check(loaded.flow, settings.params)
     identity = RunIdentity("run", namespace, "run-xxxxx", "00000000-0000-0000-0000-000000000000", "", PUBLIC_IMAGE)

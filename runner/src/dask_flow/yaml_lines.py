@@ -52,7 +52,8 @@ def load(text: str, name: str) -> Document:
         raise fail(line, f"not YAML: {error.reason}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise fail(mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}") from error
+        advice = "; indent by blanks, not by tabs" if "\\t" in (error.problem or "") else ""
+        raise fail(mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}{advice}") from error
     except RecursionError as error:
         raise fail(1, "not YAML of a Pod: it is nested too deep, or an anchor holds itself") from error
     if not isinstance(data, dict):

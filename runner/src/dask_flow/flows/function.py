@@ -60,7 +60,7 @@ def _computed(value: Any, client: Client) -> Any:
 
     if isinstance(value, Flow):
         raise TypeError("the function returned a Flow; define it at the top level of the file instead")
-    return client.gather(dask.compute(value, scheduler=client)[0])
+    return dask.compute(client.gather(value), scheduler=client)[0]
 
 
 def _name(flow: Callable[..., Any]) -> str:
