@@ -8,6 +8,7 @@ VENV := .venv
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
 IMAGE := localhost/dask-flow:dev
 FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
+SEED_IMAGE := localhost/dask-flow-seed:dev
 IN_VENV := $(VENV)/bin/python -m
 # ct calls yamllint and yamale, which are in the virtual environment.
 WITH_TOOLS := PATH=$$(tests/tools/install):$(CURDIR)/$(VENV)/bin:$$PATH
@@ -37,7 +38,7 @@ unit: $(VENV)/dev ## Run the unit tests
 chart: $(VENV)/dev ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
-e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Run the tests on a Kubernetes node
+e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed) ## Run the tests on a Kubernetes node
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e --durations=10
 
 image: ## Build the runner's image, localhost/dask-flow:dev
@@ -46,12 +47,19 @@ image: ## Build the runner's image, localhost/dask-flow:dev
 image-flights: image ## Build the image of examples/flights.py
 	BASE_IMAGE=$(IMAGE) tests/node/image $(FLIGHTS_IMAGE) -f examples/Dockerfile .
 
+image-seed: image-flights ## Build the image that the test of the seeds' worker spec needs
+	BASE_IMAGE=$(FLIGHTS_IMAGE) tests/node/image $(SEED_IMAGE) -f tests/e2e/seed/Dockerfile .
+
 node-up: ## Start a Kubernetes node on this machine (Debian, root) and print its kubeconfig
 	@tests/node/up
 
 node-load: export BUILDER := buildah
 node-load: node-up image-flights ## Build the images and put them on the node
 	@tests/node/load $(IMAGE) $(FLIGHTS_IMAGE)
+
+node-load-seed: export BUILDER := buildah
+node-load-seed: node-load image-seed
+	@tests/node/load $(SEED_IMAGE)
 
 node-down: ## Stop the node
 	@tests/node/down
@@ -83,4 +91,4 @@ $(VENV)/dev: $(VENV)/demo requirements-dev.lock
 	$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit chart e2e image image-flights node-up node-load node-down lock docs schema clean
+.PHONY: help demo test test-fast lint types unit chart e2e image image-flights image-seed node-up node-load node-load-seed node-down lock docs schema clean

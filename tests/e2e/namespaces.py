@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/dask-flow"
 IMAGE = os.environ.get("DASK_FLOW_TEST_IMAGE", "localhost/dask-flow:dev")
 FLIGHTS_IMAGE = os.environ.get("DASK_FLOW_TEST_FLIGHTS_IMAGE", "localhost/dask-flow-flights:dev")
+SEED_IMAGE = os.environ.get("DASK_FLOW_TEST_SEED_IMAGE", "localhost/dask-flow-seed:dev")
 
 HELLO = (ROOT / "examples/hello.py").read_text()
 SLOW = (

@@ -284,6 +284,24 @@ def test_suspended_run_leaves_nothing_and_starts_afresh_when_resumed(namespace):
     assert namespace.objects() - before == {f"pod/{end.pod}"}
 
 
+def test_deadline_ends_the_run_and_time_to_live_removes_it(namespace):
+    namespace.install(flow=flow(SLOW), run={"activeDeadlineSeconds": 6, "ttlSecondsAfterFinished": 3})
+    before = namespace.objects()
+    namespace.start()
+    namespace.running_worker()
+
+    def failed():
+        return [
+            each for each in namespace.get("job", "run")["status"].get("conditions", []) if each["type"] == "Failed"
+        ]
+
+    condition = namespace.wait_for(failed, "the deadline")[0]
+
+    assert condition["reason"] == "DeadlineExceeded"
+    namespace.wait_for(lambda: namespace.kubectl("get", "jobs", "-o", "name") == "", "the end of the Job")
+    namespace.wait_for(lambda: namespace.objects() == before, "the end of all that the run made")
+
+
 def test_deleted_namespace_is_gone_soon(namespace):
     namespace.install(flow=flow(SLOW))
     namespace.start()

@@ -1,33 +1,18 @@
 """Pod specs of all forms on a real cluster."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 
-import pytest
-from namespaces import FLIGHTS_IMAGE, HELLO, OWN_NODE, ROOT, flow, run
+from namespaces import HELLO, OWN_NODE, ROOT, SEED_IMAGE, flow, run
 
 SEED = (ROOT / "tests/unit/worker_spec.yaml").read_text()
 HOST = "import socket\ndef main(client): return client.submit(socket.gethostname).result()\n"
 
 
-@pytest.fixture(scope="session")
-def seed_image():
-    """An image as the seed's, that has what its EXTRA_PIP_PACKAGES ask for, so that no test depends on GitHub."""
-    given = os.environ.get("DASK_FLOW_TEST_SEED_IMAGE")
-    if given:
-        return given
-    image = "localhost/dask-flow-seed:0.1.0"
-    build = ("tests/node/image", image, "-f", "tests/e2e/seed/Dockerfile", "--build-arg")
-    run(*build, f"BASE_IMAGE={FLIGHTS_IMAGE}", ".", cwd=ROOT, timeout=280)
-    run(ROOT / "tests/node/load", image)
-    return image
-
-
-def test_seeds_worker_spec_runs_verbatim_but_for_the_image(namespace, seed_image):
-    spec = SEED.replace("gcr.io/dev/dask-k8s-flow:0.1.0", seed_image)
+def test_seeds_worker_spec_runs_verbatim_but_for_the_image(namespace):
+    spec = SEED.replace("gcr.io/dev/dask-k8s-flow:0.1.0", SEED_IMAGE)
     namespace.install(flow=flow(HELLO), cluster={"workerSpec": spec})
 
     end = namespace.finish(namespace.start(), seconds=200)
@@ -43,11 +28,11 @@ def test_seeds_worker_spec_runs_verbatim_but_for_the_image(namespace, seed_image
     assert namespace.workers() == []
 
 
-def test_extra_packages_may_be_other_versions_than_the_images(namespace, seed_image):
+def test_extra_packages_may_be_other_versions_than_the_images(namespace):
     text = "import toolz\ndef main(client): return client.submit(lambda: toolz.__file__).result()\n"
     container = {
         "name": "worker",
-        "image": seed_image,
+        "image": SEED_IMAGE,
         "env": [{"name": "EXTRA_PIP_PACKAGES", "value": "toolz==0.12.0"}],
     }
     namespace.install(flow=flow(text), cluster={"workerSpec": json.dumps({"spec": {"containers": [container]}})})

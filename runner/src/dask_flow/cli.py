@@ -186,6 +186,8 @@ def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> No
         click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
         logging.getLogger(log.__name__).info("%s", planned.summary())
         raise_first(cluster_problems(planned, kube) if kube else [])
+        if kube:
+            logging.getLogger(log.__name__).info("the cluster would take them in namespace %s", kube.namespace)
     except DaskFlowError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
