@@ -101,7 +101,7 @@ def test_no_request_is_repeated_after_the_deadline(server):
     client = kube(server)
     client.give_up_in(0)
 
-    with pytest.raises(StartupError, match="cannot be reached: the Kubernetes API refused POST pods with status 503"):
+    with pytest.raises(StartupError, match="the Kubernetes API refused POST pods with status 503"):
         client.create_pods([POD])
 
 

@@ -179,7 +179,7 @@ class Kube:
     def _create_pod(self, pod: dict[str, Any]) -> None:
         # A request that got no answer is repeated, and its first attempt may have succeeded.
         with suppress(ExistsError):
-            self._request("POST", "pods", pod)
+            self._call("POST", "pods", pod)
 
     def may(self, verb: str, resource: str) -> bool:
         """Return whether this client may do this in the namespace."""
@@ -194,7 +194,7 @@ class Kube:
     def delete_pod(self, name: str) -> None:
         """Delete one pod, if it is there."""
         with suppress(NotFoundError):
-            self._request("DELETE", f"pods/{name}")
+            self._call("DELETE", f"pods/{name}")
 
     def delete_all(self, resource: str, selector: str, grace_period_seconds: int) -> list[dict[str, Any]]:
         """Delete all objects that the label selector matches, in one call, and return them."""
@@ -270,8 +270,8 @@ class Kube:
         response = self._request(method, path, body, **query)
         try:
             return cast("dict[str, Any]", json.loads(response.data))
-        except urllib3.exceptions.HTTPError as error:
-            raise StartupError(f"the Kubernetes API broke off its answer: {error}") from error
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise StartupError(f"the Kubernetes API's answer to {method} {path} is not whole: {error}") from error
 
     def _request(
         self,
@@ -288,18 +288,17 @@ class Kube:
             try:
                 response = self._server.ask(method, url, query, body, read_seconds)
             except urllib3.exceptions.HTTPError as error:
-                unreachable: Exception = error
+                refusal: DaskFlowError = StartupError(f"the Kubernetes API cannot be reached: {error}")
             else:
                 if response.status < BAD_REQUEST:
                     return response
                 refusal = _refusal(f"{method} {path}", response.status, response.data)
                 if response.status not in AWAY and not isinstance(refusal, ConflictError):
-                    raise refusal
-                unreachable = refusal
+                    break
             if time.monotonic() + pause > until:
                 break
             time.sleep(pause)
-        raise StartupError(f"the Kubernetes API cannot be reached: {unreachable}") from unreachable
+        raise refusal
 
 
 def _refusal(call: str, status: int, body: bytes) -> DaskFlowError:
