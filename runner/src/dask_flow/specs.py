@@ -95,21 +95,8 @@ def read_templates(settings: RunSettings, variables: Mapping[str, Any]) -> Templ
 
 def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
     """Check a Pod manifest, pod template or, for a scheduler, Job manifest by Kubernetes' schema; modernise it."""
-    from dask_flow import pod_check
-
-    document = pod_check.load(text, str(path))
-    kind = document.data.get("kind", "Pod")
-    if kind not in (("Pod", "Job") if role == "scheduler" else ("Pod",)):
-        accepted = "a Pod or a Job manifest" if role == "scheduler" else "a Pod manifest (kind: Pod)"
-        line = document.lines.get(("kind",), 1)
-        raise InputError(
-            f"{path}:{line}: kind is {kind!r}; a {role} spec must be {accepted}, or a pod template without kind"
-        )
-    found = pod_check.problems(document, str(path), kind)
-    if found:
-        raise InputError("\n".join(found))
+    pod, kind = _checked(text, path, role)
     warnings: list[str] = []
-    pod = document.data
     if kind == "Job":
         pod = pod["spec"]["template"]
         warnings.append("of the Job, the pod template is used; what else it says has no effect")
@@ -130,6 +117,24 @@ def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return PodTemplate(pod, role, replicas, tuple(f"{path}: {warning}" for warning in warnings))
+
+
+def _checked(text: str, path: Path, role: str) -> tuple[Manifest, str]:
+    """Return the manifest and its kind, `Pod` for a template without one; raise InputError with all its problems."""
+    from dask_flow import pod_check
+
+    document = pod_check.load(text, str(path))
+    kind = document.data.get("kind", "Pod")
+    if kind not in (("Pod", "Job") if role == "scheduler" else ("Pod",)):
+        accepted = "a Pod or a Job manifest" if role == "scheduler" else "a Pod manifest (kind: Pod)"
+        line = document.lines.get(("kind",), 1)
+        raise InputError(
+            f"{path}:{line}: kind is {kind!r}; a {role} spec must be {accepted}, or a pod template without kind"
+        )
+    found = pod_check.problems(document, str(path), kind)
+    if found:
+        raise InputError("\n".join(found))
+    return document.data, kind
 
 
 def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
