@@ -27,6 +27,7 @@ from typing import Any
 from cluster import MEBIBYTES, install, kubectl, start
 from kubernetes import client, config
 from table import show
+from urllib3.exceptions import HTTPError
 
 NAMESPACE = NODES = TAINT = "dask-flow-scale"
 PODS_PER_NODE = 110
@@ -147,18 +148,31 @@ class Pods:
                 raise SystemExit(f"{what} did not happen within {TIMEOUT_SECONDS} s:\n{log}")
 
     def _follow(self, version: str) -> None:
+        # An API server ends the watch of who does not keep up with a thousand pods: go on from the last event.
+        while True:
+            with suppress(HTTPError):
+                for event in self._events(version):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._changed_to(event)
+
+    def _events(self, version: str) -> Iterator[dict[str, Any]]:
         # The client's classes of a Pod would take the time of two cores that the API server needs.
         stream = self._core.list_namespaced_pod(
-            NAMESPACE, watch=True, resource_version=version, timeout_seconds=3 * TIMEOUT_SECONDS, _preload_content=False
+            NAMESPACE, watch=True, resource_version=version, timeout_seconds=TIMEOUT_SECONDS, _preload_content=False
         )
         for line in stream:
             event = json.loads(line)
-            with self._changed:
-                if "batch.kubernetes.io/job-name" in event["object"]["metadata"]["labels"]:
-                    self._runner_changed(event["object"])
-                else:
-                    self._worker_changed(event["type"], event["object"])
-                self._changed.notify_all()
+            if event["type"] == "ERROR":
+                raise SystemExit(f"the watch of pods cannot go on: {event['object']}")
+            yield event
+
+    def _changed_to(self, event: dict[str, Any]) -> None:
+        with self._changed:
+            if "batch.kubernetes.io/job-name" in event["object"]["metadata"]["labels"]:
+                self._runner_changed(event["object"])
+            else:
+                self._worker_changed(event["type"], event["object"])
+            self._changed.notify_all()
 
     def _runner_changed(self, pod: dict[str, Any]) -> None:
         self.runner = pod["metadata"]["name"]

@@ -238,16 +238,18 @@ class Kube:
 
     def wait_until_deleted(self, selector: str, timeout_seconds: int) -> set[str]:
         """Wait until no pod matches the label selector; return the names of those that are left at the timeout."""
-        listed, version = self._list_pods(selector)
-        left = set(listed)
-        if left:
+        until = time.monotonic() + timeout_seconds
+        while True:  # the API server may end a watch at any time
+            listed, version = self._list_pods(selector)
+            left, rest = set(listed), until - time.monotonic()
+            if not left or rest <= 0:
+                return left
             query = {"labelSelector": selector, "resourceVersion": version}
-            for event, pod in self._events("pods", timeout_seconds, **query):
+            for event, pod in self._events("pods", math.ceil(rest), **query):
                 if event == "DELETED":
                     left.discard(pod["metadata"]["name"])
                 if not left:
-                    break
-        return left
+                    return left
 
     def _list_pods(self, selector: str) -> tuple[dict[str, dict[str, Any]], str]:
         listed = self._call("GET", "pods", labelSelector=selector)
