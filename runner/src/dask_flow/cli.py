@@ -176,7 +176,7 @@ def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> No
     import yaml
 
     from dask_flow import log
-    from dask_flow.validate import cluster_at_hand, cluster_problems, plan, raise_first
+    from dask_flow.validate import cluster_at_hand, plan, review
 
     log.configure("text")
     try:
@@ -184,10 +184,7 @@ def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> No
         kube = cluster_at_hand(namespace)
         planned = plan(given, namespace or (kube.namespace if kube else "default"))
         click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
-        logging.getLogger(log.__name__).info("%s", planned.summary())
-        raise_first(cluster_problems(planned, kube) if kube else [])
-        if kube:
-            logging.getLogger(log.__name__).info("the cluster would take them in namespace %s", kube.namespace)
+        review(planned, kube)
     except DaskFlowError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)

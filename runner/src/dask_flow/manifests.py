@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dask_flow.errors import StartupError
+from dask_flow.pod_status import DEFAULT_CONTAINER
 from dask_flow.settings import RunSettings
 from dask_flow.specs import DASK_ARGS, Manifest, PodTemplate, dask_container, flag_value
 from dask_flow.tls import KeyPair
@@ -26,7 +27,6 @@ __all__ = [
 
 RUN_LABEL = "dask-flow/run"
 RUNNER_LABEL = "dask-flow/runner"
-DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 DEATH_TIMEOUT_SECONDS = 60
 HOST_NAME_LIMIT = 63
 SCHEDULER_PORT = 8786
@@ -86,6 +86,20 @@ class RunIdentity:
         return f"{self.run[:40].rstrip('-.')}-{self.pod_uid[:8]}"
 
     @property
+    def secret_name(self) -> str:
+        """The name of the Secret with this attempt's key pair."""
+        return f"{self.prefix}-tls"
+
+    @property
+    def scheduler_name(self) -> str:
+        """The name of the scheduler's pod and Service, where it has its own."""
+        return f"{self.prefix}-scheduler"
+
+    def worker_name(self, number: int) -> str:
+        """Return the name of a worker pod."""
+        return f"{self.prefix}-worker-{number}"
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels of every object of this attempt of the run."""
         return {RUN_LABEL: self.run, RUNNER_LABEL: self.pod_name}
@@ -108,9 +122,9 @@ class RunIdentity:
         given = given or {}
         labels = {
             "app.kubernetes.io/name": "dask-flow",
-            "app.kubernetes.io/component": component,
             "app.kubernetes.io/managed-by": "dask-flow",
-            **(given.get("labels") or {}),
+            **given.get("labels", {}),
+            "app.kubernetes.io/component": component,
             **self.labels,
         }
         owner = {"apiVersion": "v1", "kind": "Pod", "name": self.pod_name, "uid": self.pod_uid}
@@ -153,7 +167,7 @@ def tls_secret(pair: KeyPair, identity: RunIdentity) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": identity.metadata(f"{identity.prefix}-tls", "tls"),
+        "metadata": identity.metadata(identity.secret_name, "tls"),
         "type": "kubernetes.io/tls",
         "immutable": True,
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
@@ -167,7 +181,7 @@ def scheduler_service(identity: RunIdentity) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": identity.metadata(f"{identity.prefix}-scheduler", "scheduler"),
+        "metadata": identity.metadata(identity.scheduler_name, "scheduler"),
         "spec": {"selector": selector, "ports": ports, "publishNotReadyAddresses": True},
     }
 
@@ -180,7 +194,6 @@ def dask_pod(
     container = dask_container(pod, template.role)
     container.setdefault("name", template.role)
     metadata = identity.metadata(name, template.role, pod.get("metadata"))
-    metadata["labels"]["app.kubernetes.io/component"] = template.role
     metadata["annotations"] = {**metadata.get("annotations", {}), DEFAULT_CONTAINER: container["name"]}
     _fill_pod_spec(pod["spec"], settings, identity)
     _fill_command(container, template.role, name, settings)
@@ -189,7 +202,7 @@ def dask_pod(
         health = {"httpGet": {"path": "/health", "port": DASHBOARD_PORT}, "periodSeconds": 1}
         container.setdefault("readinessProbe", health)
     if settings.tls:
-        _mount(pod["spec"], container, f"{identity.prefix}-tls")
+        _mount(pod["spec"], container, identity.secret_name)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod["spec"]}
 
 

@@ -42,8 +42,7 @@ class Problem:
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Return whether the pod's containers say that they are ready."""
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return _condition(pod.get("status", {}), "Ready") is not None
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-__all__ = ["run"]
+__all__ = ["load", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,7 @@ def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
 
 def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], None]) -> Outcome:
     with steps("flow loaded"):
-        loaded = targets.load(given["target"])
-        declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
-        settings = resolve(given, declared)
-        adapter_for(loaded.flow).check(loaded.flow, settings.params)
+        loaded, settings = load(given)
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
         client = _opened(stack, settings, steps, events)
@@ -72,6 +69,15 @@ def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], No
         outcome = _outcome(result, tasks, client)
         write_termination_message(outcome.reason)
     return outcome
+
+
+def load(given: Mapping[str, Any]) -> tuple[targets.Loaded, RunSettings]:
+    """Load the flow that `given["target"]` names, and settle how it runs. Raises InputError; starts nothing."""
+    loaded = targets.load(given["target"])
+    declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
+    settings = resolve(given, declared)
+    adapter_for(loaded.flow).check(loaded.flow, settings.params)
+    return loaded, settings
 
 
 def _note_reason(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dask_flow import __version__, declarations, targets
+from dask_flow import __version__
+from dask_flow.clusters.pods import templates_of
 from dask_flow.errors import DaskFlowError, InputError, StartupError
-from dask_flow.flows import adapter_for, name_of
-from dask_flow.manifests import RunIdentity, address_at, dask_pod, permissions, template_variables
+from dask_flow.manifests import RunIdentity, address_at, dask_pod, permissions
+from dask_flow.run import load
 from dask_flow.settings import RunSettings, resolve
-from dask_flow.specs import Manifest, Templates, read_templates
+from dask_flow.specs import Manifest, Templates
+from dask_flow.wording import quantity
 
 if TYPE_CHECKING:
     from dask_flow.kube import Kube
 
-__all__ = ["Plan", "cluster_problems", "plan"]
+__all__ = ["Plan", "cluster_at_hand", "plan", "review"]
 
 log = logging.getLogger(__name__)
 
@@ -50,35 +51,26 @@ def plan(given: Mapping[str, Any], namespace: str) -> Plan:
 
     What only a run can know has placeholders: its name, its runner's address, and the image where none is given.
     """
-    given, declared = dict(given), {}
-    if given["target"]:
-        loaded = targets.load(given["target"])
-        declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
     if given["cluster"] in {"static", "local"}:
         raise InputError(f"--cluster {given['cluster']} makes no pods, and validate is about those; leave it out")
-    settings = resolve({**given, "target": given["target"] or "", "cluster": "pods"}, declared)
-    if given["target"]:
-        adapter_for(loaded.flow).check(loaded.flow, settings.params)
+    given = {**given, "cluster": "pods"}
+    settings = load(given)[1] if given["target"] else resolve({**given, "target": ""}, {})
     identity = RunIdentity("run", namespace, "run-xxxxx", "00000000-0000-0000-0000-000000000000", "", PUBLIC_IMAGE)
-    templates = read_templates(settings, template_variables(settings, identity, os.environ))
-    for warning in templates.warnings:
-        log.warning("%s", warning)
-    if templates.worker.replicas:
-        settings = settings.with_min_workers(templates.worker.replicas)
+    templates, settings = templates_of(settings, identity)
     pods = []
     if templates.scheduler:
-        pods.append(dask_pod(templates.scheduler, "run-xxxxx-scheduler", settings, identity))
+        pods.append(dask_pod(templates.scheduler, identity.scheduler_name, settings, identity))
     address = address_at("SCHEDULER", settings)
-    pods.append(dask_pod(templates.worker, "run-xxxxx-worker-0", settings, identity, address))
+    pods.append(dask_pod(templates.worker, identity.worker_name(0), settings, identity, address))
     return Plan(settings, templates, tuple(pods))
 
 
 def cluster_at_hand(namespace: str | None) -> Kube | None:
     """Return the cluster that this process runs in, or kubectl's current one; None if there is neither."""
-    from dask_flow.kube import Kube
+    from dask_flow.kube import SERVICE_ACCOUNT, Kube
 
     try:
-        if namespace is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+        if namespace is None and (SERVICE_ACCOUNT / "token").exists():
             return Kube.in_cluster()
         kube = Kube.from_kubeconfig(namespace)
         kube.version()
@@ -86,6 +78,18 @@ def cluster_at_hand(namespace: str | None) -> Kube | None:
         log.info("checked without a cluster: %s", error)
         return None
     return kube
+
+
+def review(planned: Plan, kube: Kube | None) -> None:
+    """Log the plan and, with a cluster at hand, what that says of it. Raises all its problems as one error."""
+    log.info("%s", planned.summary())
+    if kube is None:
+        return
+    problems = cluster_problems(planned, kube)
+    if problems:
+        kind = InputError if any(isinstance(each, InputError) for each in problems) else StartupError
+        raise kind("\n".join(str(each) for each in problems))
+    log.info("the cluster would take them in namespace %s", kube.namespace)
 
 
 def cluster_problems(planned: Plan, kube: Kube) -> list[DaskFlowError]:
@@ -116,13 +120,11 @@ def _missing_rights(planned: Plan, kube: Kube) -> Iterator[StartupError]:
 
 def _quota_problems(planned: Plan, quota: Mapping[str, Any]) -> Iterator[str]:
     """Compare what the run needs at least, and at most, with what a quota of all pods leaves."""
-    from kubernetes.utils import parse_quantity
-
     if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
         return
     *others, worker = planned.pods
     for resource, hard in quota.get("status", {}).get("hard", {}).items():
-        left = parse_quantity(hard) - parse_quantity(quota["status"].get("used", {}).get(resource, 0))
+        left = _amount(hard) - _amount(quota["status"].get("used", {}).get(resource, 0))
         rest = sum(_need(pod, resource) for pod in others)
         least = rest + planned.settings.min_workers * _need(worker, resource)
         most = rest + planned.settings.max_workers * _need(worker, resource)
@@ -133,23 +135,18 @@ def _quota_problems(planned: Plan, quota: Mapping[str, Any]) -> Iterator[str]:
             log.warning("%s, which is not enough for the %s of --max-workers", where, planned.settings.max_workers)
 
 
-def _need(pod: Manifest, resource: str) -> Any:
-    """Return how much of a quota's resource a pod takes; 0 for what pods have none of."""
-    from kubernetes.utils import parse_quantity
+def _amount(value: Any) -> Decimal:
+    return quantity(value) or Decimal()
 
+
+def _need(pod: Manifest, resource: str) -> Decimal:
+    """Return how much of a quota's resource a pod takes; 0 for what pods have none of."""
     if resource in {"pods", "count/pods"}:
-        return parse_quantity(1)
+        return Decimal(1)
     kind, _, name = resource.rpartition(".")
     if name not in {"cpu", "memory", "ephemeral-storage"}:
-        return parse_quantity(0)
+        return Decimal()
     amounts: Iterable[Any] = (
         each.get("resources", {}).get(kind or "requests", {}).get(name, 0) for each in pod["spec"]["containers"]
     )
-    return sum((parse_quantity(amount) for amount in amounts), start=parse_quantity(0))
-
-
-def raise_first(problems: list[DaskFlowError]) -> None:
-    """Raise all problems as one error, if there are any: of the input, if one is."""
-    if problems:
-        kind = InputError if any(isinstance(each, InputError) for each in problems) else StartupError
-        raise kind("\n".join(str(each) for each in problems))
+    return sum(map(_amount, amounts), start=Decimal())

@@ -18,7 +18,7 @@ from dask_flow.manifests import (
     dask_configuration,
     template_variables,
 )
-from dask_flow.specs import read_templates
+from dask_flow.specs import Templates, read_templates
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dask_flow.log import Steps
     from dask_flow.settings import RunSettings
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "templates_of"]
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,18 @@ def _run_objects(settings: RunSettings) -> tuple[RunObjects, RunSettings, RunIde
 
     kube = Kube.in_cluster()
     identity = RunIdentity.of_pod(kube.own_pod(), os.environ.get("DASK_FLOW_POD_IP"))
+    templates, settings = templates_of(settings, identity)
+    return RunObjects(kube, identity, settings, templates), settings, identity
+
+
+def templates_of(settings: RunSettings, identity: RunIdentity) -> tuple[Templates, RunSettings]:
+    """Read the pods' templates, log what was changed in them, and return the settings with the minimum they ask for."""
     templates = read_templates(settings, template_variables(settings, identity, os.environ))
     for warning in templates.warnings:
         log.warning("%s", warning)
     if templates.worker.replicas:
         settings = settings.with_min_workers(templates.worker.replicas)
-    return RunObjects(kube, identity, settings, templates), settings, identity
+    return templates, settings
 
 
 def _scheduler(

@@ -38,8 +38,8 @@ class RunObjects:
         self._templates = templates
         self._kinds = [kind for kind, verbs in permissions(settings).items() if "create" in verbs]
         self.key_pair = KeyPair.generate() if settings.tls else None
-        self.scheduler_name = f"{identity.prefix}-scheduler"
-        self._own_secret = f'"{identity.prefix}-tls"'
+        self.scheduler_name = identity.scheduler_name
+        self._own_secret = f'"{identity.secret_name}"'
         self.scheduler_address = ""
         self.on_scheduler: Callable[[Problem | None], None]
         """Called, from any thread, with what ended the scheduler's pod, or None when it is ready."""
@@ -70,7 +70,7 @@ class RunObjects:
 
     def new_name(self) -> str:
         """Return a worker pod's name that no pod of this run has had."""
-        return f"{self._identity.prefix}-worker-{next(self._numbers)}"
+        return self._identity.worker_name(next(self._numbers))
 
     def create_workers(self, *names: str) -> None:
         """Create those worker pods that were not asked for yet."""
