@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client
 
-__all__ = ["MEBIBYTES", "install", "kubectl", "run", "start"]
+__all__ = ["MEBIBYTES", "install", "kubectl", "namespace", "parser", "run", "start"]
 
 CHART = Path(__file__).parents[1] / "charts/dask-flow"
 
@@ -25,6 +28,24 @@ def mebibytes(but=()):
                 kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
     return kilobytes / 1024
 """
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options that all benchmarks have."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of all pods")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return arguments
+
+
+@contextmanager
+def namespace(name: str) -> Iterator[None]:
+    """Make a namespace, and delete it afterwards with all that is in it."""
+    kubectl("create", "namespace", name)
+    try:
+        yield
+    finally:
+        kubectl("delete", "namespace", name)
 
 
 def install(namespace: str, image: str, values: dict[str, Any], release: str = "bench") -> None:

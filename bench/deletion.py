@@ -5,11 +5,9 @@ Needs helm, KUBECONFIG, and a cluster that has the image.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
-from cluster import install, kubectl, start
+from cluster import install, kubectl, namespace, parser, start
 from kubernetes import client, config, watch
 from table import show
 
@@ -27,19 +25,14 @@ def main(client):
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--runs", type=int, default=5, help="how many Jobs are deleted")
-    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of all pods")
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = arguments.parse_args()
     config.load_kube_config()
-    kubectl("create", "namespace", NAMESPACE)
-    try:
+    with namespace(NAMESPACE):
         cluster = {"minWorkers": 2, "maxWorkers": 2}
         install(NAMESPACE, options.image, {"cluster": cluster, "flow": {"files": {"flow.py": FLOW}}})
         figures = [deletion(f"run-{number}") for number in range(options.runs)]
-    finally:
-        kubectl("delete", "namespace", NAMESPACE)
     metrics = ("Job deleted → all pods terminating (s)", "Job deleted → all gone (s)")
     samples = {
         ("dask-flow", metric): list(values) for metric, values in zip(metrics, zip(*figures, strict=True), strict=True)

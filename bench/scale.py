@@ -9,7 +9,6 @@ meant for 1,000 pods.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -24,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cluster import MEBIBYTES, install, kubectl, start
+from cluster import MEBIBYTES, install, kubectl, parser, start
 from kubernetes import client, config
 from table import show
 from urllib3.exceptions import HTTPError
@@ -44,10 +43,8 @@ MEMORY = f"{MEBIBYTES}\nimport os\nprint(mebibytes([os.getpid()]))"
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--workers", type=int, default=1000, help="how many worker pods")
-    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of the runner")
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = arguments.parse_args()
     config.load_kube_config()
     folder = audit_log_folder()

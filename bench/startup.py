@@ -7,7 +7,6 @@ All gone: the last pod but the Job's own is deleted.
 
 from __future__ import annotations
 
-import argparse
 import re
 import statistics
 import time
@@ -17,14 +16,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from cluster import MEBIBYTES, install, kubectl, start
+from cluster import MEBIBYTES, install, kubectl, parser, start
 from kubernetes import client, config, utils, watch
 from table import show
 
 NAMESPACE = "dask-flow-bench"
 CRDS = [f"dask{kind}.kubernetes.dask.org" for kind in ("clusters", "workergroups", "jobs", "autoscalers")]
 DASK_JOBS = ("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
-ROOT = Path(__file__).parents[1]
 WORKERS = 2
 TIMEOUT_SECONDS = 120
 ATTEMPTS = 5
@@ -56,10 +54,8 @@ with KubeCluster(**kwargs) as cluster, Client(cluster) as client:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--runs", type=int, default=5, help="how often each is started")
-    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of all pods, the operator's too")
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = arguments.parse_args()
     config.load_kube_config()
     with installed(options.image):

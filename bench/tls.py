@@ -5,12 +5,10 @@ Needs helm, KUBECONFIG, and a cluster that has the image. Nothing else should ru
 
 from __future__ import annotations
 
-import argparse
 import re
 import statistics
-from pathlib import Path
 
-from cluster import install, kubectl, start
+from cluster import install, kubectl, namespace, parser, start
 from kubernetes import config
 from table import show
 
@@ -47,20 +45,15 @@ def main(client, tasks=3000, rounds=3, blocks=10, mebibytes=20):
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--runs", type=int, default=5, help="how often each is run")
-    arguments.add_argument("--image", default="localhost/dask-flow:dev", help="of all pods")
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = arguments.parse_args()
     config.load_kube_config()
-    kubectl("create", "namespace", NAMESPACE)
-    try:
+    with namespace(NAMESPACE):
         for release in ("tls", "plain"):
             cluster = {"minWorkers": 2, "maxWorkers": 2, "tls": release == "tls"}
             install(NAMESPACE, options.image, {"cluster": cluster, "flow": {"files": {"flow.py": FLOW}}}, release)
         samples = measure(options.runs)
-    finally:
-        kubectl("delete", "namespace", NAMESPACE)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     ratios = {f"tls/plain: {what}": medians["tls", what] / medians["plain", what] for what in ("tasks/s", "MiB/s")}
     show(samples, ratios, options.json)
