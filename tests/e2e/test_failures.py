@@ -341,7 +341,7 @@ def wait_for_the_nodes_heartbeat(namespace):
         return datetime.fromisoformat(lease).timestamp() > back
 
     namespace.wait_for(renewed, "the node's heartbeat", seconds=180)
-    run("kubectl", "wait", "--for=condition=Ready", "node/node-1", "--timeout=60s")
+    run("kubectl", "wait", "--for=condition=Ready", "node/node-1", "--timeout=200s")
 
 
 @OWN_NODE
