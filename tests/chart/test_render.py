@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 from dask_flow import cli
 from dask_flow.manifests import permissions
+from dask_flow.params import parse_args
 from dask_flow.settings import RunSettings
 from dask_flow.specs import parse_spec
 from rendering import CHART
@@ -110,9 +111,10 @@ def test_settings_are_options_of_the_runner(chart):
         "adaptive": {"intervalSeconds": 2, "targetDurationSeconds": 3.5, "waitCount": 4},
         "allowedFailures": 0,
     }
-    given = env(chart.pod(flow={**FLOW, "params": {"n": [1, "a"]}}, cluster=values))
+    given = env(chart.pod(flow={**FLOW, "params": {"n": [1, "a"]}, "args": ["--days", "007"]}, cluster=values))
     known = {option.envvar for option in cli.run.params} | {
         "DASK_FLOW_PARAMS",
+        "DASK_FLOW_ARGS",
         "DASK_FLOW_POD_NAME",
         "DASK_FLOW_POD_IP",
     }
@@ -130,6 +132,7 @@ def test_settings_are_options_of_the_runner(chart):
         "4",
     ]
     assert json.loads(given["DASK_FLOW_PARAMS"]) == {"n": [1, "a"]}
+    assert parse_args(given["DASK_FLOW_ARGS"], ()) == ("--days", "007")
 
 
 def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path):
@@ -261,6 +264,8 @@ WRONG = [
     ({"flow": {"files": {"a.py": "", "b.py": ""}}}, "flow.files has several files; set flow.target .* a.py, b.py"),
     ({"flow": {"files": {"a/b.py": ""}}}, "a/b.py"),
     ({"flow": {"env": [{"value": "1"}]}}, "name"),
+    ({"flow": {"args": "--days 7"}}, "args"),
+    ({"flow": {"args": [7]}}, "args"),
     ({"image": {"digest": "sha256:1"}}, "digest"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"flows": {}}, "flows"),
@@ -323,7 +328,7 @@ def test_ct_lint_passes():
 
 
 def test_every_option_has_its_environment_variable():
-    options = [each for each in cli.run.params if each.name not in ("target", "params", "help")]
+    options = [each for each in cli.run.params if each.name not in ("target", "params", "args", "help")]
 
     assert len(options) >= 11
     for option in options:

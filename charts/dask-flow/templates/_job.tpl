@@ -200,6 +200,10 @@ volumes:
 - name: DASK_FLOW_PARAMS
   value: {{ toJson . | quote }}
 {{- end }}
+{{- with .Values.flow.args }}
+- name: DASK_FLOW_ARGS
+  value: {{ toJson . | quote }}
+{{- end }}
 {{- with .Values.flow.env }}
 {{ toYaml . }}
 {{- end }}
