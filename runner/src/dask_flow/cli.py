@@ -15,6 +15,7 @@ import click
 
 from dask_flow import __version__
 from dask_flow.errors import DaskFlowError, InputError
+from dask_flow.graph import FORMATS as GRAPH_FORMATS
 from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings
 
 __all__ = ["main"]
@@ -80,6 +81,13 @@ RUN_OPTIONS = (
         metavar="NAME=VALUE",
         help="A flow parameter, its value in YAML; may be repeated. All at once: DASK_FLOW_PARAMS, one YAML mapping.",
     ),
+    click.option(
+        "--arg",
+        "args",
+        multiple=True,
+        metavar="VALUE",
+        help="An argument of a script, for its sys.argv; may be repeated. All at once: DASK_FLOW_ARGS, one YAML list.",
+    ),
     _option(
         "--startup-timeout",
         type=float,
@@ -143,18 +151,19 @@ def cli() -> None:
 @_run_options
 @_option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
 @_option("--debug", is_flag=True, help="Log each error's traceback too.")
-def run(debug: bool, params: tuple[str, ...], **given: Any) -> None:
-    """Run the flow TARGET: file.py[:name] or package.module[:name]."""
+def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
+    """Run the flow TARGET: file.py[:name], package.module[:name], or the URL of such a file."""
     from dask_flow import log, report
+    from dask_flow.params import parse_args, parse_params
     from dask_flow.run import run as run_flow
 
     log.configure(given.get("log_format") or RunSettings.log_format)
     if debug:
         logging.getLogger("dask_flow").setLevel(logging.DEBUG)
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     steps = log.Steps()
     try:
-        given["params"] = _params(os.environ.get("DASK_FLOW_PARAMS"), params)
+        given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
+        given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
         outcome = run_flow(given, steps)
     except InputError as error:
         outcome = report.Outcome(exit_code=error.exit_code, reason=str(error))
@@ -167,7 +176,7 @@ def run(debug: bool, params: tuple[str, ...], **given: Any) -> None:
 @click.argument("target", required=False)
 @_run_options
 @click.option("-n", "--namespace", help="Of the pods and of the cluster's checks.  [default: kubectl's current one]")
-def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> None:
+def validate(namespace: str | None, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Print the pods that `run` with the same options would create in Kubernetes, or all that is wrong with them.
 
     With a cluster at hand, the one that kubectl would use, it is asked too: it checks the pods as if they were created,
@@ -176,11 +185,13 @@ def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> No
     import yaml
 
     from dask_flow import log
+    from dask_flow.params import parse_args, parse_params
     from dask_flow.validate import cluster_at_hand, plan, review
 
     log.configure("text")
     try:
-        given["params"] = _params(os.environ.get("DASK_FLOW_PARAMS"), params)
+        given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
+        given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
         kube = cluster_at_hand(namespace)
         planned = plan(given, namespace or (kube.namespace if kube else "default"))
         click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
@@ -190,25 +201,38 @@ def validate(namespace: str | None, params: tuple[str, ...], **given: Any) -> No
         sys.exit(error.exit_code)
 
 
-def _params(mapping: str | None, pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Merge the `--param` pairs over the mapping from the environment."""
-    import yaml
+@cli.command(epilog="Exit codes: 0 it is drawn, 2 bad input.")
+@click.argument("target")
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(GRAPH_FORMATS),
+    help="[default: what the file's name ends in, else mermaid]",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: the standard output]")
+def graph(target: str, wanted: str | None, output: Path | None) -> None:
+    """Draw the tasks of the flow TARGET and their dependencies; nothing is run.
 
-    def parse(text: str, source: str) -> Any:
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    An html page needs no network, and can be zoomed. Graphviz draws svg if it is installed.
+    """
+    from contextlib import redirect_stdout
 
-    params = parse(mapping, "DASK_FLOW_PARAMS") if mapping else {}
-    if not isinstance(params, dict):
-        raise InputError(f"DASK_FLOW_PARAMS must be one YAML mapping, such as {{name: value}}, not {mapping!r}")
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise InputError(f"--param {pair!r} is not NAME=VALUE")
-        params[name] = parse(value, f"--param {name}")
-    return params
+    from dask_flow import log
+    from dask_flow.graph import draw, format_of
+    from dask_flow.targets import load
+
+    log.configure("text")
+    try:
+        chosen = wanted or (format_of(output) if output else "mermaid")
+        with redirect_stdout(sys.stderr):  # what the flow's file prints is not part of the drawing
+            drawing = draw(load(target).flow)
+        if output:
+            drawing.save(output, chosen)
+        else:
+            click.echo(drawing.render(chosen), nl=False)
+    except DaskFlowError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
 
 
 def _exit(code: int) -> None:
