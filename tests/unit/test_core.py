@@ -1,5 +1,6 @@
 import pytest
 from dask_flow import Flow, Parameter, Task, task
+from dask_flow.core import Edge
 from dask_flow.errors import InputError
 
 
@@ -13,6 +14,10 @@ def add(x, y=0):
     return x + y
 
 
+def constants(flow, task):
+    return {key: given.value for key, given in flow.inputs[task].items()}
+
+
 def test_imperative_api_builds_the_seeds_graph():
     flow = Flow("imperative")
 
@@ -20,9 +25,9 @@ def test_imperative_api_builds_the_seeds_graph():
     add.bind(x=one, flow=flow)
 
     assert set(flow.tasks) == {one, add}
-    assert (one, add, "x") in flow.edges
+    assert Edge(one, add, "x") in flow.edges
     assert flow.sorted_tasks() == [one, add]
-    assert flow.terminal_tasks() == [add]
+    assert flow.terminal_tasks() == {add}
 
 
 def test_functional_api_adds_a_copy_of_the_task_at_each_call():
@@ -31,7 +36,7 @@ def test_functional_api_adds_a_copy_of_the_task_at_each_call():
 
     assert first is not second
     assert add not in flow.tasks
-    assert flow.arguments[second] == {"x": 3}
+    assert constants(flow, second) == {"x": 3}
     assert len(flow.get_tasks("add")) == 2
 
 
@@ -50,7 +55,7 @@ def test_set_dependencies_sets_all_at_once():
 
     assert flow.upstream_tasks(add) == {before}
     assert flow.upstream_tasks(after) == {add}
-    assert flow.arguments[add] == {"x": 1}
+    assert constants(flow, add) == {"x": 1}
 
 
 def test_upstream_tasks_and_set_downstream_order_without_data():
@@ -60,7 +65,7 @@ def test_upstream_tasks_and_set_downstream_order_without_data():
         c.set_downstream(b)
 
     assert flow.sorted_tasks() == [a, c, b]
-    assert flow.arguments[c] == {"x": 1}
+    assert constants(flow, c) == {"x": 1}
 
 
 def test_task_subclasses_and_names():
@@ -92,7 +97,17 @@ def two_parameters():
 
 def unknown_argument():
     with Flow("unknown"):
-        add(z=1)
+        add(1, z=1)
+
+
+def missing_argument():
+    with Flow("missing"):
+        add()
+
+
+def parameter_after_a_task():
+    with Flow("late"):
+        Parameter("n").set_upstream(one())
 
 
 def set_twice():
@@ -104,6 +119,11 @@ def set_twice():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (missing_argument, "task 'add': missing a required argument: 'x'"),
+        (parameter_after_a_task, "parameter 'n' cannot wait for a task"),
+        (lambda: Flow(""), "a flow needs a name"),
+        (lambda: task(lambda mapped: mapped), "an argument must not be called 'mapped'"),
+        (lambda: add.set_upstream(1, flow=Flow("f")), "what 'add' waits for must be a task, not 1"),
         (cycle, "flow 'round' has a cycle: (one → add → one|add → one → add)"),
         (two_parameters, "two parameters have the name 'x'"),
         (unknown_argument, "task 'add': got an unexpected keyword argument 'z'"),

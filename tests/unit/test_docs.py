@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.dom import minidom
 
 from dask_flow import cli
+from dask_flow.not_here import INSTEAD
 
 ROOT = Path(__file__).parents[2]
 DOCS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("charts/*/README.md")]
@@ -39,6 +40,13 @@ def test_every_documented_option_exists():
     known = {name for option in cli.run.params for name in option.opts}
 
     assert set(re.findall(r"`(--[a-z-]+)", table)) <= known
+
+
+def test_everything_of_prefect_that_is_refused_is_documented():
+    text = (ROOT / "docs/prefect-api.md").read_text()
+    names = [re.findall(r"\w+", name.removesuffix("=…)"))[-1] for name in INSTEAD]
+
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_links_lead_to_files():

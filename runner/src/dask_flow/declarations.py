@@ -1,23 +1,40 @@
 """What a flow declares about where it runs, and what that means for the run's settings.
 
-Signatures and defaults are those of Prefect 0.x/1.x.
+Signatures and defaults are those of Prefect 0.x/1.x. What was for its agents or its server has no effect here and says
+so; what would be missed is refused with what to do instead.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dask_flow.errors import InputError
+from dask_flow.executors import Executor, LocalExecutor
 
-__all__ = ["DaskKubernetesEnvironment", "Docker", "relative_to", "settings_of"]
+__all__ = [
+    "DaskKubernetesEnvironment",
+    "Declaration",
+    "Docker",
+    "KubernetesRun",
+    "LocalEnvironment",
+    "LocalRun",
+    "relative_to",
+    "settings_of",
+]
+
+log = logging.getLogger(__name__)
 
 _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
+
+AGENTS = "it was for Prefect's agents"
+BUILD = "the image is built beforehand, with a Dockerfile"
+JOB = "the Job's pod is the chart's matter"
 
 
 @contextmanager
@@ -30,9 +47,37 @@ def relative_to(folder: Path) -> Iterator[None]:
         _folder.reset(token)
 
 
+class Declaration:
+    """What a flow may say of where it runs: a frozen dataclass whose fields may have no effect here, or be refused."""
+
+    no_effect: ClassVar[Mapping[str, str]] = {}
+    """Fields that are accepted, and why they have no effect."""
+
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Fields that are an error, and what to do instead."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value == field.default or (value in ((), [], {}) and field.default is None):
+                continue
+            given = f"{type(self).__name__}({field.name}={value!r})"
+            if field.name in self.refused:
+                raise InputError(f"{given} is not here; {self.refused[field.name]}")
+            if field.name in self.no_effect:
+                log.warning("%s has no effect here: %s", given, self.no_effect[field.name])
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for the run, by the names of RunSettings; None where it says nothing."""
+        return {}
+
+
 @dataclasses.dataclass(frozen=True)
-class DaskKubernetesEnvironment:
-    """A temporary Dask cluster of `min_workers` to `max_workers` pods, or of the pods that a spec file describes."""
+class DaskKubernetesEnvironment(Declaration):
+    """A temporary Dask cluster of `min_workers` to `max_workers` pods, or of the pods that a spec file describes.
+
+    `on_start` and `on_exit` are called in the runner, before the cluster is made and after it is gone.
+    """
 
     min_workers: int = 1
     max_workers: int = 2
@@ -49,23 +94,40 @@ class DaskKubernetesEnvironment:
     image_pull_secret: str | None = None
     log_k8s_errors: bool = False
 
+    no_effect: ClassVar[Mapping[str, str]] = {"labels": AGENTS, "metadata": "it was for Prefect's server"}
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("private_registry", "docker_secret"),
+        "create the pull secret with kubectl create secret docker-registry, and name it with image_pull_secret=",
+    )
+
     def __post_init__(self) -> None:
-        _refuse(self, "scheduler_logs", "on_start", "on_exit", "log_k8s_errors")
-        _refuse(
-            self, "private_registry", "docker_secret", instead="create the Secret and name it with image_pull_secret="
-        )
-        _ignore(self, "labels", "metadata")
-        for argument in ("worker_spec_file", "scheduler_spec_file"):
-            name = getattr(self, argument)
-            if name is not None:
-                object.__setattr__(self, argument, str(_declared_file(argument, name)))
+        super().__post_init__()
+        for name in ("work_stealing", "scheduler_logs", "log_k8s_errors"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(
+                    f"DaskKubernetesEnvironment: {name} must be True or False, not {getattr(self, name)!r}"
+                )
+        for name in ("min_workers", "max_workers"):
+            count = getattr(self, name)
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise InputError(
+                    f"DaskKubernetesEnvironment: {name} must be a whole number of at least 1, not {count!r}"
+                )
+        for name in ("worker_spec_file", "scheduler_spec_file"):
+            file = getattr(self, name)
+            if file is not None:
+                object.__setattr__(self, name, str(_declared_file(name, file)))
 
     def settings(self) -> dict[str, Any]:
-        """Return what this means for the run, by the names of RunSettings; None where it says nothing."""
+        """Return what this means for the run."""
         return {
             "min_workers": self.min_workers,
             "max_workers": self.max_workers,
             "work_stealing": self.work_stealing,
+            "scheduler_logs": self.scheduler_logs,
+            "log_k8s_errors": self.log_k8s_errors,
+            "on_start": self.on_start,
+            "on_exit": self.on_exit,
             "worker_spec": Path(self.worker_spec_file) if self.worker_spec_file else None,
             "scheduler_spec": Path(self.scheduler_spec_file) if self.scheduler_spec_file else None,
             "image_pull_secrets": (self.image_pull_secret,) if self.image_pull_secret else None,
@@ -73,12 +135,112 @@ class DaskKubernetesEnvironment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Docker:
+class LocalEnvironment(Declaration):
+    """No cluster of the flow's own: its executor says where it runs, by default in the runner's pod."""
+
+    executor: Executor | None = None
+    labels: Iterable[str] | None = None
+    on_start: Callable[[], Any] | None = None
+    on_exit: Callable[[], Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    no_effect: ClassVar[Mapping[str, str]] = {"labels": AGENTS, "metadata": "it was for Prefect's server"}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for the run."""
+        executor = self.executor or LocalExecutor()
+        return {**_executor_settings(executor), "on_start": self.on_start, "on_exit": self.on_exit}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KubernetesRun(Declaration):
+    """The image, environment variables and pull secrets of a run in Kubernetes."""
+
+    job_template_path: str | None = None
+    job_template: Any = None
+    image: str | None = None
+    env: Mapping[str, str] | None = None
+    cpu_limit: float | str | None = None
+    cpu_request: float | str | None = None
+    memory_limit: str | None = None
+    memory_request: str | None = None
+    service_account_name: str | None = None
+    image_pull_secrets: Iterable[str] | None = None
+    labels: Iterable[str] | None = None
+    image_pull_policy: str | None = None
+
+    no_effect: ClassVar[Mapping[str, str]] = {
+        "labels": AGENTS,
+        "job_template": f"{JOB}: runner.podSpec",
+        "job_template_path": f"{JOB}: runner.podSpec",
+        **dict.fromkeys(("cpu_limit", "cpu_request", "memory_limit", "memory_request"), f"{JOB}: runner.resources"),
+        "service_account_name": f"{JOB}: serviceAccount.name",
+        "image_pull_policy": f"{JOB}: image.pullPolicy",
+    }
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for the run."""
+        return {
+            "image": self.image,
+            "env": self.env and {name: str(value) for name, value in self.env.items()},
+            "image_pull_secrets": tuple(self.image_pull_secrets) if self.image_pull_secrets else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalRun(Declaration):
+    """The environment variables and the working directory of a run on this machine."""
+
+    env: Mapping[str, str] | None = None
+    working_dir: str | None = None
+    labels: Iterable[str] | None = None
+
+    no_effect: ClassVar[Mapping[str, str]] = {"labels": AGENTS}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for the run."""
+        return {
+            "env": self.env and {name: str(value) for name, value in self.env.items()},
+            "working_dir": Path(self.working_dir) if self.working_dir else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Docker(Declaration):
     """The image that holds the flow and its dependencies: `registry_url/image_name:image_tag`."""
 
     registry_url: str | None = None
+    base_image: str | None = None
+    dockerfile: str | None = None
+    dockerignore: str | None = None
+    python_dependencies: Iterable[str] | None = None
     image_name: str | None = None
     image_tag: str | None = None
+    env_vars: Mapping[str, str] | None = None
+    files: Mapping[str, str] | None = None
+    prefect_version: str | None = None
+    local_image: bool = False
+    ignore_healthchecks: bool = False
+    base_url: str | None = None
+    tls_config: Any = False
+    build_kwargs: Mapping[str, Any] | None = None
+    prefect_directory: str = "/opt/prefect"
+    path: str | None = None
+    stored_as_script: bool = False
+    extra_dockerfile_commands: Iterable[str] | None = None
+
+    no_effect: ClassVar[Mapping[str, str]] = {
+        "env_vars": f"{BUILD}; for the run: flow.env in the chart",
+        "python_dependencies": f"{BUILD}; for a try: EXTRA_PIP_PACKAGES in the environment",
+        **dict.fromkeys(
+            (
+                "base_image", "dockerfile", "dockerignore", "files", "prefect_version", "local_image",
+                "ignore_healthchecks", "base_url", "tls_config", "build_kwargs", "prefect_directory", "path",
+                "stored_as_script", "extra_dockerfile_commands",
+            ),
+            BUILD,
+        ),
+    }  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for the run: pods that do not name an image get this one."""
@@ -89,42 +251,35 @@ class Docker:
 
 
 def settings_of(flow: Any) -> dict[str, Any]:
-    """Return what a flow declares, by the names of RunSettings."""
+    """Return what a flow declares, by the names of RunSettings; its executor says the last word."""
     declared: dict[str, Any] = {}
-    for attribute in ("storage", "environment"):
+    for attribute in ("storage", "environment", "run_config", "executor"):
         declaration = getattr(flow, attribute, None)
-        if declaration is None:
+        if declaration is None or not type(flow).__module__.startswith("dask_flow."):
             continue
-        if not isinstance(declaration, DaskKubernetesEnvironment | Docker):
+        if isinstance(declaration, Executor):
+            found = _executor_settings(declaration)
+        elif isinstance(declaration, Declaration):
+            found = declaration.settings()
+        else:
             raise InputError(
                 f"flow.{attribute} is a {type(declaration).__name__}, which means nothing here; "
-                "use DaskKubernetesEnvironment or Docker of dask_flow, or the options of dask-flow run"
+                "use those of dask_flow.environments, .run_configs, .executors and .storage, or options of the command"
             )
-        declared.update({name: value for name, value in declaration.settings().items() if value is not None})
+        declared.update({name: value for name, value in found.items() if value is not None})
     return declared
+
+
+def _executor_settings(executor: Executor) -> dict[str, Any]:
+    return {name: value for name, value in executor.settings().items() if value is not None}
 
 
 def _declared_file(argument: str, name: str) -> Path:
     folder = _folder.get()
-    places = [Path(name), *([folder / name] if folder else [])]
+    places = list(dict.fromkeys(path.absolute() for path in (Path(name), *([folder / name] if folder else []))))
     for path in places:
         if path.is_file():
-            return path.absolute()
-    looked = " or ".join(str(path.absolute()) for path in places)
-    raise InputError(f"{argument}={name!r}: there is no such file at {looked}")
-
-
-def _set_fields(declaration: Any, names: tuple[str, ...]) -> Iterator[str]:
-    for field in dataclasses.fields(declaration):
-        if field.name in names and getattr(declaration, field.name) != field.default:
-            yield f"{type(declaration).__name__}({field.name}={getattr(declaration, field.name)!r})"
-
-
-def _refuse(declaration: Any, *names: str, instead: str = "leave it out") -> None:
-    for given in _set_fields(declaration, names):
-        raise InputError(f"{given} has no effect in this version; {instead}")
-
-
-def _ignore(declaration: Any, *names: str) -> None:
-    for given in _set_fields(declaration, names):
-        warnings.warn(f"{given} was for Prefect's agents and has no effect here", stacklevel=4)
+            return path
+    there = sorted({each.name for path in places if path.parent.is_dir() for each in path.parent.glob("*.y*ml")})
+    hint = f"; there is {', '.join(there[:5])}" if there else ""
+    raise InputError(f"{argument}={name!r}: there is no such file at {' or '.join(map(str, places))}{hint}")

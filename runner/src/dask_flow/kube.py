@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import logging
 import math
 import os
 import re
@@ -22,6 +23,8 @@ import urllib3
 from dask_flow.errors import DaskFlowError, InputError, StartupError
 
 __all__ = ["ExistsError", "Kube", "NotFoundError", "Server"]
+
+log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
 # For how long a request is repeated: an API server that is upgraded or overloaded is back by then.
@@ -297,9 +300,11 @@ class Kube:
                 refusal = _refusal(f"{method} {path}", response.status, response.data)
                 if response.status not in AWAY and not isinstance(refusal, ConflictError):
                     break
+            log.debug("asked again in %g s: %s", pause, refusal)
             if time.monotonic() + pause > until:
                 break
             time.sleep(pause)
+        log.debug("the Kubernetes API refused: %s", refusal)
         raise refusal
 
 

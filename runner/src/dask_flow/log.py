@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["Steps", "configure", "listed"]
+__all__ = ["Steps", "configure", "described", "listed", "user_traceback"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Steps:
 
 def configure(log_format: str) -> None:
     """Log to stderr as text or as one JSON object a line; Dask's own log from warnings on."""
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # read when distributed is imported
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     root = logging.getLogger()
@@ -44,6 +48,21 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     """Return the names separated by commas, the first few if there are many."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def described(error: BaseException) -> str:
+    """Return the error as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the error's traceback as text, from the first frame on that is neither ours nor Dask's."""
+    ours = (str(Path(__file__).parent), "/distributed/", "/dask/")
+    trace = error.__traceback__
+    while trace is not None and any(part in trace.tb_frame.f_code.co_filename for part in ours):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace)
+    return "".join(lines).rstrip()
 
 
 class _TextFormatter(logging.Formatter):

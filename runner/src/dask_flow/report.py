@@ -20,12 +20,16 @@ TERMINATION_MESSAGE_LIMIT = 4096
 
 @dataclasses.dataclass(frozen=True)
 class TaskGroup:
-    """The tasks of one name: how many ran, for how many seconds in all, on which workers."""
+    """The tasks of one name: how many ran, for how many seconds in all, on which workers.
+
+    `items` is how many items of mapped tasks they computed, if several at a time.
+    """
 
     name: str
     count: int
     seconds: float
     workers: tuple[str, ...]
+    items: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +42,10 @@ class Outcome:
     tasks: tuple[TaskGroup, ...] = ()
 
 
-def group_tasks(stream: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> tuple[TaskGroup, ...]:
-    """Sum up Dask's task stream by task name; `names` gives each worker address its name."""
+def group_tasks(
+    stream: Iterable[Mapping[str, Any]], names: Mapping[str, str], items: Mapping[str, int]
+) -> tuple[TaskGroup, ...]:
+    """Sum up Dask's task stream by task name; `names` are the workers' by address, `items` counts each task's."""
     from dask.utils import key_split
 
     groups: dict[str, list[Mapping[str, Any]]] = {}
@@ -51,6 +57,7 @@ def group_tasks(stream: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -
             count=len(records),
             seconds=sum(_compute_seconds(record) for record in records),
             workers=tuple(sorted({names.get(record["worker"], record["worker"]) for record in records})),
+            items=items.get(name),
         )
         for name, records in groups.items()
     )
@@ -63,13 +70,19 @@ def _compute_seconds(record: Mapping[str, Any]) -> float:
 def announce(outcome: Outcome, durations: Mapping[str, float]) -> None:
     """Log what ran where, the results, where the time went, and the reason."""
     for group in outcome.tasks:
-        count = f"{group.count:,} task{'' if group.count == 1 else 's'}"
+        count = _counted(group.count, "task")
+        if group.items is not None:
+            count = f"{_counted(group.items, 'item')} in {count}"
         log.info("%s: %s, %.3f s in all, on %s", group.name, count, group.seconds, listed(group.workers))
     for name, text in outcome.results.items():
         log.info("result of %s:%s%s", name, "\n" if "\n" in text else " ", text)
     if durations:
         log.info("where the time went: %s", ", ".join(f"{step} {seconds:.2f} s" for step, seconds in durations.items()))
     log.log(logging.ERROR if outcome.exit_code else logging.INFO, "%s", outcome.reason)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def write_termination_message(reason: str) -> None:

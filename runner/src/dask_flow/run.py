@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import queue
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dask_flow import declarations, targets
 from dask_flow.clusters import cluster_mode
-from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, Interrupted, StartupError
-from dask_flow.flows import RESULT_KEY, FlowResult, adapter_for, name_of
-from dask_flow.log import Steps
+from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, InputError, Interrupted, StartupError
+from dask_flow.flows import HIDDEN, FlowResult, adapter_for, name_of
+from dask_flow.log import Steps, described, user_traceback
 from dask_flow.report import Outcome, TaskGroup, group_tasks, write_termination_message
 from dask_flow.settings import RunSettings, resolve
 
@@ -46,7 +46,7 @@ def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
         return Outcome(exit_code=error.exit_code, reason=str(error))
     except Exception as error:
         log.exception("the runner itself failed")
-        return Outcome(exit_code=ClusterLostError.exit_code, reason=f"the runner itself failed: {_described(error)}")
+        return Outcome(exit_code=ClusterLostError.exit_code, reason=f"the runner itself failed: {described(error)}")
 
 
 def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], None]) -> Outcome:
@@ -54,10 +54,13 @@ def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], No
         loaded, settings = load(given)
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
+        stack.enter_context(_declared(settings))
         client = _opened(stack, settings, steps, events)
-        from dask_flow.by_value import send_by_value  # after the cluster is open: it imports distributed
+        from dask_flow.beside import sent_along  # after the cluster is open: it imports distributed
 
-        send_by_value(loaded.modules)
+        stack.enter_context(sent_along(client, loaded))
+        if settings.scheduler_logs:
+            stack.enter_context(_scheduler_logs(client))
         started = time.time()
         # After the flow's end, whatever it is, a signal must not make another of it.
         stack.callback(ignore_signals)
@@ -65,7 +68,7 @@ def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], No
         with steps("flow ran"):
             result = _supervise(loaded.flow, client, settings, events)
         ignore_signals()
-        tasks = _tasks(client, started)
+        tasks = _tasks(client, started, result)
         outcome = _outcome(result, tasks, client)
         write_termination_message(outcome.reason)
     return outcome
@@ -73,11 +76,53 @@ def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], No
 
 def load(given: Mapping[str, Any]) -> tuple[targets.Loaded, RunSettings]:
     """Load the flow that `given["target"]` names, and settle how it runs. Raises InputError; starts nothing."""
-    loaded = targets.load(given["target"])
+    loaded = targets.load(given["target"], given.get("args") or ())
     declared = {"flow": name_of(loaded.flow), **declarations.settings_of(loaded.flow)}
     settings = resolve(given, declared)
     adapter_for(loaded.flow).check(loaded.flow, settings.params)
     return loaded, settings
+
+
+@contextmanager
+def _declared(settings: RunSettings) -> Iterator[None]:
+    """Do what only a flow itself declares: variables, a working directory, functions before and after its run."""
+    os.environ.update(settings.env)
+    if settings.working_dir is not None:
+        try:
+            os.chdir(settings.working_dir)
+        except OSError as error:
+            raise InputError(f"working_dir={str(settings.working_dir)!r}: {error.strerror}") from error
+    if settings.log_k8s_errors:
+        logging.getLogger("dask_flow.kube").setLevel(logging.DEBUG)
+    _called(settings.on_start, "on_start")
+    try:
+        yield
+    finally:
+        _called(settings.on_exit, "on_exit")
+
+
+def _called(function: Callable[[], Any] | None, name: str) -> None:
+    try:
+        if function is not None:
+            function()
+    except Exception as error:
+        log.error("%s failed:\n%s", name, user_traceback(error))  # noqa: TRY400 - only what the user wrote
+        raise FlowError(f"the flow failed: {name}: {described(error)}") from error
+
+
+@contextmanager
+def _scheduler_logs(client: Client) -> Iterator[None]:
+    """Log what the scheduler logs, at its end."""
+    client.run_on_scheduler(_speak)
+    try:
+        yield
+    finally:
+        for level, line in reversed(client.get_scheduler_logs()):
+            log.info("scheduler: %s %s", level.lower(), line)
+
+
+def _speak() -> None:
+    logging.getLogger("distributed.scheduler").setLevel("INFO")
 
 
 def _note_reason(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -97,22 +142,18 @@ def _opened(
         raise
     except Exception as error:
         log.debug("the cluster could not start", exc_info=True)
-        raise StartupError(f"the cluster could not start: {_described(error)}") from error
+        raise StartupError(f"the cluster could not start: {described(error)}") from error
     return client
 
 
-def _described(error: BaseException) -> str:
-    """Return the error as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-
-
-def _tasks(client: Client, started: float) -> tuple[TaskGroup, ...]:
+def _tasks(client: Client, started: float, result: FlowResult) -> tuple[TaskGroup, ...]:
     """Return what the scheduler recorded of the tasks since `started`, in seconds since the epoch."""
     try:
         stream = client.get_task_stream(start=started)
-        return group_tasks([each for each in stream if not str(each["key"]).startswith(RESULT_KEY)], _names(client))
+        shown = [each for each in stream if not str(each["key"]).startswith(HIDDEN)]
+        return group_tasks(shown, _names(client), result.items)
     except Exception as error:
-        log.warning("the record of the tasks could not be had: %s", _described(error))
+        log.warning("the record of the tasks could not be had: %s", described(error))
         return ()
 
 
@@ -139,8 +180,8 @@ def _supervise(
         return event
     if isinstance(event, DaskFlowError):
         raise event
-    log.error("the flow failed:\n%s", "".join(traceback.format_exception(event)).rstrip())
-    raise FlowError(f"the flow failed: {_described(event)}{_what_killed(event, client)}") from event
+    log.error("the flow failed:\n%s", user_traceback(event))
+    raise FlowError(f"the flow failed: {described(event)}{_what_killed(event, client)}") from event
 
 
 def _is_lost(error: BaseException, client: Client) -> bool:
@@ -175,12 +216,12 @@ def _names(client: Client) -> dict[str, str]:
 def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...], client: Client) -> Outcome:
     if not result.errors:
         return Outcome(exit_code=0, reason="the flow succeeded", results=result.results, tasks=tasks)
-    for name, error in result.errors.items():
-        log.error("task %s failed:\n%s", name, "".join(traceback.format_exception(error)).rstrip())
+    for name, error in result.errors.items() if not result.logged else ():
+        log.error("task %s failed:\n%s", name, user_traceback(error))
     name, error = next(iter(result.errors.items()))
     more = f" and {len(result.errors) - 1} more" if len(result.errors) > 1 else ""
     after = f"; not run because of it: {', '.join(result.skipped)}" if result.skipped else ""
-    reason = f"the flow failed: task {name}{more}: {_described(error)}{_what_killed(error, client)}{after}"
+    reason = f"the flow failed: task {name}{more}: {described(error)}{_what_killed(error, client)}{after}"
     return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results, tasks=tasks)
 
 

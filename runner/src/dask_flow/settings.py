@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ SPEC_FOLDER = Path("/etc/dask-flow")
 class RunSettings:
     """One run's settings; names and meanings are those of the options of `dask-flow run`. Times are in seconds.
 
-    `flow` is the flow's name.
+    `flow` is the flow's name. `env` to `log_k8s_errors` are what only a flow itself declares.
     """
 
     target: str
@@ -39,6 +39,7 @@ class RunSettings:
     image: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    args: tuple[str, ...] = ()
     startup_timeout: float = 300.0
     timeout: float | None = None
     tls: bool = True
@@ -48,6 +49,12 @@ class RunSettings:
     adaptive_wait_count: int = 6
     allowed_failures: int | None = None
     log_format: str = "text"
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    working_dir: Path | None = None
+    on_start: Callable[[], Any] | None = None
+    on_exit: Callable[[], Any] | None = None
+    scheduler_logs: bool = False
+    log_k8s_errors: bool = False
 
     @property
     def adaptive(self) -> bool:

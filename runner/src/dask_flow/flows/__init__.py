@@ -12,10 +12,17 @@ from dask_flow.core import Flow
 if TYPE_CHECKING:
     from distributed import Client
 
-RESULT_KEY = "dask-flow-result"
-"""The name of the tasks that make short texts of results, on the workers that hold them."""
+HIDDEN = "dask-flow-"
+"""How the names of Dask tasks begin that are the runner's own, such as those that make short texts of results."""
 
-__all__ = ["RESULT_KEY", "Adapter", "FlowResult", "adapter_for", "name_of", "short"]
+# What other classes of flows are called, Prefect 2's as Prefect 3's: none of them is imported to find out.
+FLOW_CLASSES = {
+    ("prefect.flows", "Flow"): "prefect3",
+    ("prefect.core.flow", "Flow"): "prefect1",
+    ("dask_flow.flows.script", "Script"): "script",
+}
+
+__all__ = ["HIDDEN", "Adapter", "FlowResult", "adapter_for", "kind_of", "name_of", "short"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +32,10 @@ class FlowResult:
     results: Mapping[str, str]
     errors: Mapping[str, BaseException] = dataclasses.field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    logged: bool = False
+    """Whether the errors are in the log already."""
+    items: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How many items the mapped tasks of a name had, of those that were computed several at a time."""
 
 
 class Adapter(Protocol):
@@ -37,10 +48,17 @@ class Adapter(Protocol):
         """Run the flow on the client's cluster and wait for it."""
 
 
+def kind_of(value: Any) -> str | None:
+    """Tell by its type what kind of flow a value is: "dag", "prefect3", "prefect1", "script", or None."""
+    if isinstance(value, Flow):
+        return "dag"
+    names = ((each.__module__, each.__qualname__) for each in type(value).__mro__)
+    return next((FLOW_CLASSES[name] for name in names if name in FLOW_CLASSES), None)
+
+
 def adapter_for(flow: Any) -> Adapter:
     """Return the adapter for this flow's kind."""
-    kind = "dag" if isinstance(flow, Flow) else "function"
-    return cast("Adapter", importlib.import_module(f"dask_flow.flows.{kind}"))
+    return cast("Adapter", importlib.import_module(f"dask_flow.flows.{kind_of(flow) or 'function'}"))
 
 
 def name_of(flow: Any) -> str:

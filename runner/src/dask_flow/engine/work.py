@@ -1,0 +1,492 @@
+"""What runs where a task runs: the whole life of one task, or of some items of a mapped one.
+
+Most tasks need none of this: Dask calls their function. Those that do have a trigger, state handlers, a timeout, or are
+items of a map that are computed together.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import dataclasses
+import datetime as dt
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
+
+import cloudpickle
+
+from dask_flow import run_context, triggers
+from dask_flow.core.edge import rebuilt, split
+from dask_flow.engine import signals
+from dask_flow.engine.state import Failed, Pending, Retrying, Running, Skipped, State, Success, TimedOut, TriggerFailed
+
+if TYPE_CHECKING:
+    from dask_flow.core import Task
+
+__all__ = [
+    "EACH",
+    "LENIENT",
+    "STRICT",
+    "Group",
+    "Items",
+    "Pieces",
+    "Slot",
+    "Summary",
+    "TaskTimeoutError",
+    "Template",
+    "UnfinishedError",
+    "Unsuccessful",
+    "Work",
+    "can_map",
+    "collected",
+    "count_items",
+    "decide",
+    "ended_by",
+    "flatten_items",
+    "flatten_value",
+    "handled",
+    "not_run",
+    "or_retry",
+    "run_items",
+    "run_one",
+    "summary",
+    "summed_up",
+    "with_traceback",
+]
+
+
+class TaskTimeoutError(TimeoutError):
+    """A task took longer than its timeout."""
+
+
+EACH, STRICT, LENIENT = "each", "strict", "lenient"
+SUCCEEDED = "Task run succeeded."
+UPSTREAM_SKIPPED = (
+    "Upstream task was skipped; if this was not the intended behavior, consider changing "
+    "`skip_on_upstream_skip=False` for this task."
+)
+
+
+class UnfinishedError(Exception):
+    """Something before the task is to be tried again first."""
+
+
+class Unsuccessful:
+    """Stands among an item's siblings for what has no value, or none yet."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def __reduce__(self) -> Any:
+        state = copy.copy(self.state)
+        if isinstance(state.result, BaseException):
+            state.result = _picklable(state.result)
+        return Unsuccessful, (state,)
+
+
+class Items(list[Any]):
+    """The values of some items of a mapped task, and how many seconds they took together."""
+
+    seconds: float = 0.0
+
+
+class Summary(NamedTuple):
+    """How many items a group has, how many seconds they took, and those without a value, with their tracebacks."""
+
+    length: int
+    seconds: float
+    unsuccessful: Mapping[int, tuple[Unsuccessful, Any]]
+
+
+class Slot(NamedTuple):
+    """In an argument: the value at this place among those that Dask hands over."""
+
+    place: int
+
+
+class Pieces(NamedTuple):
+    """In an argument: a list put together from items of what Dask hands over: place, and from where to where.
+
+    None for both: the value at the place is itself the item. In place of a place there may be the items themselves.
+    """
+
+    parts: tuple[tuple[Any, int | None, int | None], ...]
+    whole: str = EACH
+    """What to do with items that have no value: keep them, make the list unsuccessful, take their states' results."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A task as a worker needs it. `edges` are the keys of the states that its trigger gets, one for each argument."""
+
+    task: Task
+    run_id: str
+    keys: tuple[str | None, ...]
+    mapped: tuple[bool, ...]
+    edges: tuple[Any, ...]
+
+    def scope(self, map_index: int | None, run_count: int) -> dict[str, Any]:
+        """Return what the context has in this task."""
+        task = self.task
+        values = run_context.with_task(
+            run_context.runs.get(self.run_id, {}), task.name, frozenset(task.tags), map_index, run_count
+        )
+        return {**values, "log_stdout": task.log_stdout}
+
+
+class Group(NamedTuple):
+    """The items `start` to `start + length` of a mapped task, which run for the `run_count`th time.
+
+    `known` are the states of what is handed over whole. `previous` is the place of what the items came to before: only
+    those that are not finished run again.
+    """
+
+    start: int
+    length: int
+    run_count: int
+    known: Sequence[State | None]
+    previous: int | None
+
+
+def run_one(values: Sequence[Any], work: Work, arguments: Sequence[Any], run_count: int) -> Any:
+    """Run a task that its trigger lets run. Returns its value, or raises: its error, or the signal of its state."""
+    given = [filled(each, values) for each in arguments]
+    for each in given:
+        if isinstance(each, Unsuccessful):
+            raise signals.signal_from(each.state) if each.state.is_finished() else UnfinishedError
+    token = run_context.scope.set(work.scope(None, run_count))
+    try:
+        state = _attempt(work.task, dict(zip(work.keys, given, strict=True)), run_count)
+    finally:
+        run_context.scope.reset(token)
+    if type(state) is Success and state.message == SUCCEEDED:
+        return state.result
+    if isinstance(state.result, BaseException):
+        meant = ended_by(state.result)
+        if (type(meant), meant.message) == (type(state), state.message):
+            raise state.result
+    raise signals.signal_from(state)
+
+
+def run_items(values: Sequence[Any], work: Work, arguments: Sequence[Any], group: Group) -> Items:
+    """Run some items of a mapped task. An item's failure is its own: an Unsuccessful takes its place."""
+    began = time.perf_counter()
+    columns = [filled(each, values) for each in arguments]
+    items = Items([_NOT_RUN] * group.length if group.previous is None else values[group.previous])
+    here = work.scope(group.start, group.run_count)
+    token = run_context.scope.set(here)
+    try:
+        if _is_plain(work, columns, group.known):
+            _quickly(work, columns, items, here)
+        else:
+            _fully(work, columns, group.known or [None] * len(columns), items, here)
+    finally:
+        run_context.scope.reset(token)
+    items.seconds = time.perf_counter() - began
+    return summed_up(items, work.run_id)
+
+
+def _is_plain(work: Work, columns: Sequence[Any], known: Sequence[State | None]) -> bool:
+    """Tell whether each item is just a call: nothing before it is unsuccessful, and the task asks for nothing more."""
+    task = work.task
+    if known or task.state_handlers or task.timeout or task.trigger is not triggers.all_successful:
+        return False
+    return not any(
+        any(type(item) is Unsuccessful for item in column) if is_mapped else type(column) is Unsuccessful
+        for column, is_mapped in zip(columns, work.mapped, strict=True)
+    )
+
+
+def _quickly(work: Work, columns: Sequence[Any], items: Items, here: dict[str, Any]) -> None:
+    first, function, todo = here["map_index"], work.task.callee, set(_unfinished(items))
+    for number, (positional, keywords) in enumerate(_calls(work, columns, len(items))):
+        if number not in todo:
+            continue
+        here["map_index"] = first + number
+        try:
+            items[number] = function(*positional, **keywords)
+        except (Exception, signals.PrefectStateSignal) as error:
+            state = ended_by(error)
+            items[number] = _item(or_retry(work.task, state, here["task_run_count"]) or state)
+
+
+def _calls(work: Work, columns: Sequence[Any], count: int) -> Iterable[tuple[Sequence[Any], Mapping[str, Any]]]:
+    """Return each item's positional arguments and keywords."""
+    rows = {
+        str(key): column if is_mapped else itertools.repeat(column, count)
+        for key, column, is_mapped in zip(work.keys, columns, work.mapped, strict=True)
+        if key is not None
+    }
+    positional, keywords = split(work.task, rows)
+    ordered = zip(*positional, strict=True) if positional else itertools.repeat((), count)
+    if not keywords:
+        return zip(ordered, itertools.repeat({}), strict=False)
+    named = (dict(zip(keywords, row, strict=True)) for row in zip(*keywords.values(), strict=True))
+    return zip(ordered, named, strict=True)
+
+
+def _fully(
+    work: Work, columns: Sequence[Any], known: Sequence[State | None], items: Items, here: dict[str, Any]
+) -> None:
+    first = here["map_index"]
+    for number in _unfinished(items):
+        here["map_index"] = first + number
+        given = [
+            column[number] if is_mapped else column for column, is_mapped in zip(columns, work.mapped, strict=True)
+        ]
+        states = [_state(each, state) for each, state in zip(given, known, strict=True)]
+        items[number] = _item(_settled(work, states, here["task_run_count"]))
+
+
+def _state(value: Any, known: State | None) -> State:
+    """Return the state of what an item is given."""
+    if type(value) is Unsuccessful:
+        return value.state
+    if known is None:
+        return Success(result=value)
+    state = copy.copy(known)
+    state.result = value
+    return state
+
+
+def _settled(work: Work, states: Sequence[State], run_count: int) -> State:
+    """Return the state of one item, after it ran if it was to."""
+    if not all(state.is_finished() for state in states):
+        return Pending("Some upstream tasks are not finished.")
+    verdict = decide(work.task, dict(zip(work.edges, states, strict=True)))
+    if verdict is not None:
+        return handled(work.task, Pending(), verdict)
+    return _attempt(work.task, {key: state.result for key, state in zip(work.keys, states, strict=True)}, run_count)
+
+
+def _unfinished(items: Items) -> list[int]:
+    return [number for number, each in enumerate(items) if type(each) is Unsuccessful and not each.state.is_finished()]
+
+
+def _item(state: State) -> Any:
+    if type(state) is Success:
+        return state.result
+    return Unsuccessful(state)
+
+
+def _picklable(error: BaseException) -> BaseException:
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    return error
+
+
+def decide(task: Task, upstream: Mapping[Any, State]) -> State | None:
+    """Return the state of a task that what came before keeps from running, or None if it is to run."""
+    if task.skip_on_upstream_skip and any(each.is_skipped() for each in triggers.each_state(upstream)):
+        return Skipped(UPSTREAM_SKIPPED)
+    try:
+        return None if task.trigger(upstream) else signals.TRIGGERFAIL("Trigger failed").state
+    except signals.PrefectStateSignal as signal:
+        return signal.state
+    except Exception as error:
+        return TriggerFailed(f"Unexpected error while checking task trigger: {error!r}", result=error)
+
+
+def _attempt(task: Task, arguments: Mapping[str | None, Any], run_count: int) -> State:
+    """Run the task once, and return its state: successful, failed, skipped, or that it is to be tried again."""
+    before = Retrying(run_count=run_count - 1) if run_count > 1 else Pending()
+    state = handled(task, before, Running("Starting task run."))
+    if not state.is_running():
+        return state
+    ended = handled(task, state, _call(task, {str(key): value for key, value in arguments.items() if key is not None}))
+    retry = or_retry(task, ended, run_count)
+    return handled(task, ended, retry) if retry else ended
+
+
+def _call(task: Task, arguments: Mapping[str, Any]) -> State:
+    positional, keywords = split(task, arguments)
+    try:
+        if task.timeout:
+            return Success(SUCCEEDED, _within(task.timeout, task.callee, positional, keywords))
+        return Success(SUCCEEDED, task.callee(*positional, **keywords))
+    except (Exception, signals.PrefectStateSignal) as error:
+        return ended_by(error)
+
+
+def ended_by(error: BaseException) -> State:
+    """Return the state that what a task raised means."""
+    if isinstance(error, signals.PrefectStateSignal):
+        return error.state
+    if isinstance(error, TaskTimeoutError):
+        return TimedOut("Task timed out during execution.", result=error)
+    return Failed(f"Error during execution of task: {error!r}", result=error)
+
+
+def or_retry(task: Task, state: State, run_count: int) -> Retrying | None:
+    """Return the state of waiting for another attempt, if the task failed and has one left."""
+    if not state.is_failed() or run_count > task.max_retries or task.retry_delay is None:
+        return None
+    if task.retry_on and state.result is not None and not isinstance(state.result, task.retry_on):
+        return None
+    return Retrying(
+        f"Retrying Task (after attempt {run_count} of {task.max_retries + 1})",
+        state.result,
+        start_time=dt.datetime.now(dt.UTC) + task.retry_delay,
+        run_count=run_count,
+    )
+
+
+def handled(owner: Any, old: State, new: State) -> State:
+    """Have the state handlers of a task or flow look at a new state, and return what they make of it."""
+    for handler in owner.state_handlers:
+        try:
+            new = handler(owner, old, new) or new
+        except signals.PrefectStateSignal as signal:
+            new = signal.state
+        except Exception as error:
+            return Failed(f"Unexpected error while calling state handlers: {error!r}", result=error)
+    return new
+
+
+def _within(seconds: float, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call the function in a thread of its own, and leave that alone if it takes too long: it cannot be ended."""
+    outcome: list[Any] = []
+
+    def call() -> None:
+        try:
+            outcome.append((function(*args, **kwargs), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(call,), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TaskTimeoutError(f"Execution timed out for {run_context.current_task()}: it took more than {seconds:g} s")
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def not_run(_: str) -> Never:
+    """Stand for an item that is not to run, as something before it was not successful."""
+    raise signals.TRIGGERFAIL("Something before it was not successful.")
+
+
+def filled(argument: Any, values: Sequence[Any]) -> Any:
+    """Put what Dask handed over into its places in an argument."""
+    if isinstance(argument, Slot):
+        return values[argument.place]
+    if isinstance(argument, Pieces):
+        return _joined(argument, values)
+    if type(argument) is Template:
+        return argument.filled(values)
+    return argument
+
+
+def _joined(pieces: Pieces, values: Sequence[Any]) -> Any:
+    joined: list[Any] = []
+    for place, start, stop in pieces.parts:
+        held = values[place] if isinstance(place, int) else place
+        if start is None:
+            joined.append(held)
+        else:
+            listed = isinstance(held, list | tuple)
+            joined.extend(held[start:stop] if listed else [held[i] for i in range(start, stop or len(held))])
+    if pieces.whole == EACH:
+        return joined
+    lacking = [each.state for each in joined if type(each) is Unsuccessful]
+    if pieces.whole == STRICT and lacking:
+        return Unsuccessful(next((each for each in lacking if not each.is_finished()), lacking[0]))
+    return [each.state.result if type(each) is Unsuccessful else each for each in joined] if lacking else joined
+
+
+class Template(NamedTuple):
+    """An argument that is a collection with places in it."""
+
+    value: Any
+
+    def filled(self, values: Sequence[Any]) -> Any:
+        """Return the collection with each place filled, or what is unsuccessful in it."""
+        lacking: list[Unsuccessful] = []
+
+        def fill(value: Any) -> Any:
+            if not isinstance(value, Slot | Pieces):
+                return rebuilt(value, fill)
+            found = filled(value, values)
+            if type(found) is Unsuccessful:
+                lacking.append(found)
+            return found
+
+        whole = fill(self.value)
+        return lacking[0] if lacking else whole
+
+
+def flatten_items(values: Sequence[Any], pieces: Pieces, run_id: str) -> Items:
+    """Return the items of the items; what has none stays as it is."""
+    flat = Items()
+    for each in _joined(pieces, values):
+        if type(each) is Unsuccessful or not hasattr(each, "__getitem__"):
+            flat.append(each)
+        else:
+            flat.extend(each)
+    return summed_up(flat, run_id)
+
+
+def flatten_value(value: Any) -> Any:
+    """Return the items of the value's items, or the value itself if it has no such."""
+    try:
+        return [item for items in value for item in items]
+    except TypeError:
+        return value
+
+
+def collected(value: Any) -> Any:
+    """Return the collection that was put together for it."""
+    return value
+
+
+def count_items(values: Sequence[Any]) -> int | None:
+    """Return how many items a value has that is mapped over; None if it cannot be."""
+    return len(values[0]) if can_map(values[0]) else None
+
+
+def can_map(value: Any) -> bool:
+    """Tell whether a value has items by number."""
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, Mapping)
+
+
+def summed_up(items: Items, run_id: str) -> Items:
+    """Tell the driver of these items, if there is a way, before it hears that they are there."""
+    if run_id in run_context.summaries:
+        run_context.summaries[run_id](summary([items]))
+    return items
+
+
+def summary(values: Sequence[Items]) -> Summary:
+    """Return what the driver needs to know of a group."""
+    from tblib import Traceback
+
+    items = values[0]
+    unsuccessful = {}
+    for number, each in enumerate(items):
+        if type(each) is Unsuccessful:
+            trace = getattr(each.state.result, "__traceback__", None)
+            unsuccessful[number] = (each, Traceback(trace).to_dict() if trace else None)
+    return Summary(len(items), items.seconds, unsuccessful)
+
+
+def with_traceback(item: Unsuccessful, trace: Mapping[str, Any] | None) -> State:
+    """Return an item's state; its error has the traceback that a summary has of it."""
+    from tblib import Traceback
+
+    state = item.state
+    if trace is not None:
+        state.result = state.result.with_traceback(Traceback.from_dict(trace).as_traceback())
+    return state
+
+
+_NOT_RUN = Unsuccessful(Pending())

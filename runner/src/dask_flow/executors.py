@@ -1,0 +1,220 @@
+"""Where `Flow.run` computes, and what a flow's `executor` declares: names, signatures and defaults of Prefect 1.x."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dask_flow.errors import InputError
+from dask_flow.not_here import refuse_attribute
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from dask_flow.engine.backends import Backend
+
+__all__ = ["DaskExecutor", "Executor", "LocalDaskExecutor", "LocalExecutor", "executor_of"]
+
+
+log = logging.getLogger(__name__)
+
+SCHEDULERS = {
+    "threads": "threads",
+    "processes": "processes",
+    "sync": "sync",
+    "threaded": "threads",
+    "threading": "threads",
+    "multiprocessing": "processes",
+    "synchronous": "sync",
+    "single-threaded": "sync",
+}
+"""Dask's names of its local schedulers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Executor:
+    """What opens a backend."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for `dask-flow run`, by the names of RunSettings."""
+        return {}
+
+    def open(self) -> contextlib.AbstractContextManager[Backend]:
+        """Open a place to compute; closed again, nothing of it remains."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalExecutor(Executor):
+    """Runs a flow in this process, a task after the other."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for `dask-flow run`: one worker process beside the runner."""
+        return {"cluster": "local", "min_workers": 1, "max_workers": 1}
+
+    @contextmanager
+    def open(self) -> Iterator[Backend]:
+        """Open it."""
+        from dask_flow.engine.backends import LocalBackend
+        from dask_flow.engine.output import lines_of_tasks
+
+        with lines_of_tasks(all_tasks=False):
+            yield LocalBackend()
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalDaskExecutor(Executor):
+    """Runs a flow on this machine, in threads or processes: `scheduler` is "threads", "processes" or "sync"."""
+
+    scheduler: str = "threads"
+    num_workers: int | None = None
+    debug: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in SCHEDULERS:
+            raise InputError(
+                f"LocalDaskExecutor: scheduler must be one of {', '.join(SCHEDULERS)}, not {self.scheduler!r}"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for `dask-flow run`: worker processes beside the runner."""
+        return {"cluster": "local", "min_workers": self.num_workers, "max_workers": self.num_workers}
+
+    @contextmanager
+    def open(self) -> Iterator[Backend]:
+        """Open it."""
+        from dask.system import CPU_COUNT
+
+        from dask_flow.engine.backends import LocalBackend, PoolBackend
+        from dask_flow.engine.output import lines_of_tasks
+
+        kind = SCHEDULERS[self.scheduler]
+        number = self.num_workers or CPU_COUNT
+        with lines_of_tasks(all_tasks=False):
+            if kind == "sync":
+                yield LocalBackend()
+            elif kind == "threads":
+                with ThreadPoolExecutor(number, thread_name_prefix="dask-flow") as threads:
+                    yield PoolBackend(threads, number)
+            else:
+                import multiprocessing
+
+                with ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) as processes:
+                    yield PoolBackend(processes, number)
+
+
+@dataclasses.dataclass(frozen=True)
+class DaskExecutor(Executor):
+    """Runs a flow on a Dask cluster: the one at `address`, or one of `cluster_class` that is made for the run."""
+
+    address: str | None = None
+    cluster_class: str | Callable[..., Any] | None = None
+    cluster_kwargs: Mapping[str, Any] | None = None
+    adapt_kwargs: Mapping[str, Any] | None = None
+    client_kwargs: Mapping[str, Any] | None = None
+    debug: bool | None = None
+    performance_report_path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is not None and (self.cluster_class or self.cluster_kwargs or self.adapt_kwargs):
+            raise InputError(
+                "DaskExecutor: address is for a cluster that is there, cluster_class, cluster_kwargs and adapt_kwargs "
+                "are for one that is made; leave out one of the two"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what this means for `dask-flow run`: a static cluster; one that is made is the runner's matter."""
+        for name in ("cluster_class", "client_kwargs"):
+            if getattr(self, name) is not None:
+                log.warning(
+                    "DaskExecutor(%s=…) has no effect in dask-flow run: it makes the cluster and the client", name
+                )
+        bounds = self.adapt_kwargs or {}
+        number = (self.cluster_kwargs or {}).get("n_workers")
+        return {
+            "address": self.address,
+            "min_workers": bounds.get("minimum", number),
+            "max_workers": bounds.get("maximum", number),
+        }
+
+    @contextmanager
+    def open(self) -> Iterator[Backend]:
+        """Open it."""
+        with self._client() as client, on_client(client) as backend:
+            yield backend
+
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
+        from distributed import Client
+
+        options = {**(self.client_kwargs or {})}
+        if self.address is not None:
+            if self.address in ("local", "inproc"):
+                raise InputError(f"DaskExecutor(address={self.address!r}): leave address out for a cluster made here")
+            with Client(self.address, **options) as client:
+                yield client
+            return
+        with self._cluster_class()(**(self.cluster_kwargs or {})) as cluster:
+            if self.adapt_kwargs:
+                cluster.adapt(**self.adapt_kwargs)
+            with Client(cluster, **options) as client:
+                yield client
+
+    def _cluster_class(self) -> Callable[..., Any]:
+        if self.cluster_class is None:
+            from distributed import LocalCluster
+
+            return LocalCluster  # type: ignore[no-any-return]
+        if callable(self.cluster_class):
+            return self.cluster_class
+        module, _, name = self.cluster_class.rpartition(".")
+        try:
+            found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(f"DaskExecutor: there is no cluster_class {self.cluster_class!r}: {error}") from error
+        return found
+
+
+@contextmanager
+def report_of(executor: Executor) -> Iterator[None]:
+    """Write Dask's performance report of what runs inside, if the executor asks for it."""
+    path = getattr(executor, "performance_report_path", None)
+    if path is None:
+        yield
+        return
+    from distributed import performance_report
+
+    with performance_report(path):
+        yield
+
+
+@contextmanager
+def on_client(client: Client) -> Iterator[Backend]:
+    """Open a backend on a client's cluster."""
+    from dask_flow.engine.on_workers import on_workers
+
+    with on_workers(client) as backend:
+        yield backend
+
+
+def executor_of(flow: Any) -> Executor:
+    """Return the executor that a flow declares, else a LocalExecutor."""
+    declared = flow.executor or getattr(flow.environment, "executor", None)
+    if declared is None:
+        return LocalExecutor()
+    if not isinstance(declared, Executor):
+        raise InputError(
+            f"flow {flow.name!r}: the executor is a {type(declared).__name__}; use LocalExecutor, LocalDaskExecutor or "
+            "DaskExecutor of dask_flow.executors"
+        )
+    return declared
+
+
+def __getattr__(name: str) -> Any:
+    refuse_attribute(__name__, name)

@@ -1,0 +1,180 @@
+"""What a flow's code may ask for while it is built and while it runs: `dask_flow.context`, as in Prefect 1.x."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = [
+    "Context",
+    "context",
+    "current_task",
+    "describe_run",
+    "full_name",
+    "on_failure_handlers",
+    "runs",
+    "scope",
+    "summaries",
+    "task_logger",
+    "with_task",
+]
+
+scope: ContextVar[dict[str, Any]] = ContextVar("dask_flow_scope", default={})  # noqa: B039 - never changed, replaced
+"""What holds here: while a flow is built its `flow`, `case` and `tags`; in a task that of its run and its own."""
+
+runs: dict[str, Mapping[str, Any]] = {}
+"""On a worker: what holds for each run, by the last word of its tasks' keys; a plugin fills it."""
+
+
+_KEY = re.compile(r"(?P<name>.*)-\d+(r\d+)?-(?P<item>\d+|s)-(?P<count>\d+)-(?P<run>\w+)", re.DOTALL)
+"""The key of a Dask task that `engine.submission` made."""
+
+summaries: dict[str, Callable[[Any], None]] = {}
+"""On a worker: takes the summary of each group of a run's items, by run; a plugin fills it."""
+
+
+class Context:
+    """Reads like a mapping and like an object; `with context(name=value):` adds to it."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return _values()[name]
+        except KeyError:
+            raise AttributeError(
+                f"the context has no {name!r} here; it has {', '.join(_values()) or 'nothing'}"
+            ) from None
+
+    def __getitem__(self, name: str) -> Any:
+        return _values()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _values()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_values())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or the default."""
+        return _values().get(name, default)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all that holds here."""
+        return dict(_values())
+
+    def update(self, **values: Any) -> None:
+        """Add values, until the task ends."""
+        scope.set({**scope.get(), **values})
+
+    @contextmanager
+    def __call__(self, values: Mapping[str, Any] | None = None, **more: Any) -> Iterator[Context]:
+        """Add values for the body."""
+        token = scope.set({**scope.get(), **(values or {}), **more})
+        try:
+            yield self
+        finally:
+            scope.reset(token)
+
+    def __reduce__(self) -> str:
+        return "context"
+
+
+context = Context()
+
+
+def describe_run(
+    flow_name: str, parameters: Mapping[str, Any], given: Mapping[str, Any], flow_run_id: str
+) -> dict[str, Any]:
+    """Return what holds for a run that begins now; `given` wins. Times are aware, in UTC; days are in ISO 8601."""
+    now = given.get("scheduled_start_time") or dt.datetime.now(dt.UTC)
+    days = {"yesterday": -1, "today": 0, "tomorrow": 1}
+    dates = {name: (now + dt.timedelta(days=number)).date().isoformat() for name, number in days.items()}
+    return {
+        "flow_name": flow_name,
+        "flow_id": flow_name,
+        "flow_run_id": flow_run_id,
+        "flow_run_name": flow_run_id,
+        "scheduled_start_time": now,
+        "date": now,
+        **dates,
+        **{f"{name}_nodash": text.replace("-", "") for name, text in dates.items()},
+        **given,
+        "parameters": {**parameters, **given.get("parameters", {})},
+    }
+
+
+def with_task(
+    run: Mapping[str, Any], name: str, tags: frozenset[str], map_index: int | None, run_count: int
+) -> dict[str, Any]:
+    """Return what holds in a task."""
+    return {
+        **run,
+        "task_name": name,
+        "task_tags": set(tags),
+        "map_index": map_index,
+        "task_run_count": run_count,
+        "logger": task_logger(name),
+    }
+
+
+def task_logger(name: str) -> logging.Logger:
+    """Return the logger of a task."""
+    return logging.getLogger(f"dask_flow.task.{name}")
+
+
+def current_task() -> str | None:
+    """Return the full name of the task that runs here, if one does."""
+    full: str | None = _values().get("task_full_name")
+    return full
+
+
+def full_name(name: str, map_index: int | None) -> str:
+    """Return the name of a task, or of an item of a mapped one."""
+    return name if map_index is None else f"{name}[{map_index}]"
+
+
+def _values() -> Mapping[str, Any]:
+    here: Mapping[str, Any] = scope.get()
+    if runs and "task_name" not in here:
+        here = {**_of_plain_task(), **here}
+    if "task_name" in here:
+        here = {**here, "task_full_name": full_name(here["task_name"], here["map_index"])}
+    return here
+
+
+def _of_plain_task() -> Mapping[str, Any]:
+    """Return what holds in a task that Dask calls directly: its key, `name-number-item-attempt-run`, tells which."""
+    from distributed.worker import get_worker
+
+    try:
+        worker = get_worker()
+        key = worker.get_current_task()
+    except (ValueError, AttributeError, KeyError):
+        return {}
+    found = _KEY.fullmatch(str(key))
+    run = runs.get(found["run"]) if found else None
+    if found is None or run is None:
+        return {}
+    name, item, count = found["name"], found["item"], found["count"]
+    return with_task(run, name, frozenset(), int(item) if item.isdecimal() else None, int(count))
+
+
+def on_failure_handlers(on_failure: Callable[[Any, Any], Any] | None) -> list[Callable[[Any, Any, Any], Any]]:
+    """Return the state handler that calls `on_failure(task, state)` when a state is a failure, if there is one."""
+    return [] if on_failure is None else [OnFailure(on_failure)]
+
+
+class OnFailure:
+    """A class rather than a closure, so that plain pickle can send it to workers."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, owner: Any, old: Any, new: Any) -> None:
+        """Call the function with what failed and its state."""
+        if new.is_failed():
+            self.function(owner, new)
