@@ -5,6 +5,7 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV := .venv
+ORACLE := .venv-oracle
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
 IMAGE := localhost/dask-flow:dev
 FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
@@ -34,6 +35,9 @@ types: $(VENV)/dev ## Check the types
 
 unit: $(VENV)/dev ## Run the unit tests
 	$(IN_VENV) pytest tests/unit
+
+differential: $(VENV)/dev $(ORACLE)/ready ## Compare flows with Prefect 1, on Python 3.11, and run the property tests
+	$(IN_VENV) pytest tests/differential
 
 chart: $(VENV)/dev ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
@@ -69,6 +73,8 @@ lock: $(VENV)/dev ## Renew the lock files
 	  --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file runner/requirements.lock
 	$(VENV)/bin/uv pip compile --quiet --upgrade requirements-dev.in --universal --python-version 3.11 \
 	  --no-annotate --custom-compile-command "make lock" --output-file requirements-dev.lock
+	$(VENV)/bin/uv pip compile --quiet --upgrade tests/differential/requirements.in --python-version 3.11 \
+	  --no-annotate --custom-compile-command "make lock" --output-file tests/differential/requirements.lock
 
 docs: ## Renew what is generated: the chart's README
 	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level warning
@@ -78,7 +84,7 @@ schema: $(VENV)/dev ## Renew the schema that pod specs are checked by, from the 
 	mv $(VENV)/pod_schema.json runner/src/dask_flow/pod_schema.json
 
 clean: ## Delete the virtual environment and caches of this folder
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ORACLE) .mypy_cache .pytest_cache .ruff_cache
 
 # The demo's packages are the developer's, in the same versions, but fewer.
 $(VENV)/demo: requirements-dev.lock runner/pyproject.toml examples/requirements.txt
@@ -91,4 +97,9 @@ $(VENV)/dev: $(VENV)/demo requirements-dev.lock
 	$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit chart e2e image image-flights image-seed node-up node-load node-load-seed node-down lock docs schema clean
+$(ORACLE)/ready: tests/differential/requirements.lock
+	$(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.PHONY: help demo test test-fast lint types unit differential chart e2e image image-flights image-seed node-up node-load node-load-seed node-down lock docs schema clean
