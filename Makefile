@@ -20,9 +20,9 @@ help: ## Show this list
 demo: $(VENV)/demo ## Run examples/flights.py on a local cluster
 	$(VENV)/bin/dask-flow run examples/flights.py
 
-test: lint types unit chart e2e ## Run all checks and tests, on a real Kubernetes node
+test: lint types unit differential chart e2e ## Run all checks and tests, on a real Kubernetes node
 
-test-fast: lint types unit chart ## Run what needs no Kubernetes
+test-fast: lint types unit differential chart ## Run what needs no Kubernetes
 
 lint: $(VENV)/dev ## Check the style of Python, YAML and shell
 	$(VENV)/bin/ruff check

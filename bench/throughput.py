@@ -1,7 +1,7 @@
 """What the engine costs a task, beside raw distributed, Prefect 1.4.1 and Prefect 3, and what a flow costs its driver.
 
 Everything runs on two local worker processes of one thread each. Contestants take turns for some rounds, and each one's
-results are checked. Ours includes making the flow and connecting to the cluster; with batch=1 each item of a map is a
+results are checked. Ours includes making the flow; with batch=1 each item of a map is a
 task of Dask, without it items go in groups. A peer runs in an environment of its own, and is left out if there is none.
 Nothing else should run on the machine. Exits with 1 when a figure misses its limit.
 """
@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dask_flow import Flow, task
-from dask_flow.executors import DaskExecutor
+from dask_flow.engine.entry import run_on
+from dask_flow.executors import DaskExecutor, on_client
 from distributed import Client, LocalCluster
 from table import show
 
@@ -251,22 +252,30 @@ class Raw:
 
 
 class Ours:
-    """Runs flows, of tasks with these options."""
+    """Runs flows, of tasks with these options.
 
-    def __init__(self, address: str, **options: Any) -> None:
-        self.address = address
+    A map as `flow.run()` does, which connects, and fetches all results; a graph as `dask-flow run` does, on the client
+    that raw distributed has too, and fetches the last one.
+    """
+
+    def __init__(self, client: Client, **options: Any) -> None:
+        self.client = client
         self.task = task(**options)
 
     def map(self, function: Callable[[int], int], tasks: int) -> Any:
-        return self._run(lambda: self.task(function).map(range(tasks)))
+        with Flow("throughput") as flow:
+            last = self.task(function).map(range(tasks))
+        state = flow.run(executor=DaskExecutor(address=self.client.scheduler.address))
+        return self._result(state, last)
 
     def graph(self, graph: Graph, tasks: int) -> Any:
-        return self._run(lambda: graph(self.task, tasks))
-
-    def _run(self, make: Callable[[], Any]) -> Any:
         with Flow("throughput") as flow:
-            last = make()
-        state = flow.run(executor=DaskExecutor(address=self.address))
+            last = graph(self.task, tasks)
+        with on_client(self.client) as backend:
+            _, state = run_on(backend, flow, {}, keep={last})
+            return self._result(state, last)
+
+    def _result(self, state: Any, last: Any) -> Any:
         if not state.is_successful():
             raise SystemExit(f"the flow failed: {state.message}")
         return state.result[last].result
@@ -274,8 +283,7 @@ class Ours:
 
 def contestants(client: Client, parts: Sequence[str]) -> list[Contestant]:
     """Return who takes turns on the client's cluster, with the same work."""
-    address = client.scheduler.address
-    raw, ours, one = Raw(client), Ours(address), Ours(address, batch=1)
+    raw, ours, one = Raw(client), Ours(client), Ours(client, batch=1)
     turns = {
         "map": [
             Contestant((RAW, MAP), 10_000, partial(raw.map, increment), incremented),

@@ -11,6 +11,27 @@ HOSTS = (
     "def main(client):\n    return host() + ' ' + client.submit(host).result()\n"
 )
 
+DECLARES_ITS_CLUSTER = """
+import socket
+from dask_flow import task, Flow
+from dask_flow.executors import DaskExecutor
+from dask_flow.run_configs import KubernetesRun
+
+@task
+def get_value():
+    return "Example!"
+
+@task
+def output_value(value):
+    print(value, "on", socket.gethostname())
+
+with Flow("Static Dask Cluster Example") as flow:
+    output_value(get_value())
+
+flow.run_config = KubernetesRun()
+flow.executor = DaskExecutor("tcp://dask-scheduler:8786")
+"""
+
 
 def test_hello_runs_on_a_worker_pod_and_leaves_nothing(namespace):
     namespace.install(flow=flow(HELLO))
@@ -135,3 +156,10 @@ def test_static_mode_runs_on_a_cluster_that_it_leaves_alone(namespace):
 
     assert f"result of main: {end.pod} dask-worker" in end.log
     assert namespace.objects() - before == {f"pod/{end.pod}"}
+
+    namespace.install("declared", flow=flow(DECLARES_ITS_CLUSTER))
+    end = namespace.finish(namespace.start("second", "declared"))
+
+    assert end.exit_code == 0, end.log
+    assert "connected to tcp://dask-scheduler:8786" in end.log
+    assert "task output_value: Example! on dask-worker" in end.log
