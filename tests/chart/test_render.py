@@ -156,7 +156,7 @@ def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path
 
 def test_what_is_not_given_is_left_to_the_flow(chart):
     assert set(env(chart.pod(flow=FLOW))) == {
-        *("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_CLUSTER", "DASK_FLOW_STARTUP_TIMEOUT", "DASK_FLOW_TLS")
+        *("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_STARTUP_TIMEOUT", "DASK_FLOW_TLS")
     }
 
 
@@ -196,13 +196,13 @@ def test_target_may_be_in_the_image(chart, target):
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
 
 
-@pytest.mark.parametrize(("mode", "roles"), [("pods", 2), ("static", 0), ("local", 0)])
+@pytest.mark.parametrize(("mode", "roles"), [("auto", 2), ("pods", 2), ("static", 0), ("local", 0)])
 def test_only_the_mode_that_makes_pods_has_a_role_and_a_token(chart, mode, roles):
     cluster = {"mode": mode, "address": "tcp://s:1" if mode == "static" else ""}
     objects = chart.objects(flow=FLOW, cluster=cluster)
 
     assert sum(each["kind"] in ("Role", "RoleBinding") for each in objects) == roles
-    assert chart.pod(flow=FLOW, cluster=cluster)["automountServiceAccountToken"] is (mode == "pods")
+    assert chart.pod(flow=FLOW, cluster=cluster)["automountServiceAccountToken"] is (roles > 0)
 
 
 def test_pod_spec_is_merged_containers_by_name(chart):
@@ -224,7 +224,7 @@ def test_pod_spec_is_merged_containers_by_name(chart):
 
     assert (runner["name"], sidecar["name"]) == ("runner", "sidecar")
     assert env(pod)["A"] == "1"
-    assert env(pod)["DASK_FLOW_CLUSTER"] == "pods"
+    assert env(pod)["DASK_FLOW_TLS"] == "true"
     assert [mount["name"] for mount in runner["volumeMounts"]] == ["tmp", "files", "v"]
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "files", "v"]
     assert pod["nodeSelector"] == {"disk": "ssd"}
@@ -252,7 +252,7 @@ WRONG = [
     ),
     ({"cluster": {"mode": "moon"}}, "mode"),
     ({"cluster": {"mode": "static"}}, "cluster.mode is static, so cluster.address must name the scheduler"),
-    ({"cluster": {"address": "tcp://s:1"}}, "cluster.address is set, but cluster.mode is pods"),
+    ({"cluster": {"address": "tcp://s:1"}}, "cluster.address is set, but cluster.mode is auto"),
     ({"cluster": {"address": "s:1", "mode": "static"}}, "address"),
     ({"cluster": {"workers": 2}}, "workers"),
     ({"cluster": {"startupTimeoutSeconds": 0}}, "startupTimeoutSeconds"),

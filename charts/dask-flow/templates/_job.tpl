@@ -65,7 +65,7 @@ template:
 {{- define "dask-flow.podSpec" -}}
 restartPolicy: Never
 serviceAccountName: {{ include "dask-flow.serviceAccountName" . }}
-automountServiceAccountToken: {{ eq .Values.cluster.mode "pods" }}
+automountServiceAccountToken: {{ has .Values.cluster.mode (list "auto" "pods") }}
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -141,8 +141,10 @@ volumes:
     fieldRef:
       fieldPath: status.podIP
 {{- with .Values.cluster }}
+{{- if ne .mode "auto" }}
 - name: DASK_FLOW_CLUSTER
   value: {{ .mode }}
+{{- end }}
 {{- with .address }}
 - name: DASK_FLOW_ADDRESS
   value: {{ . | quote }}
