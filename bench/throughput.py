@@ -272,8 +272,10 @@ class Ours:
         with Flow("throughput") as flow:
             last = graph(self.task, tasks)
         with on_client(self.client) as backend:
-            _, state = run_on(backend, flow, {}, keep={last})
-            return self._result(state, last)
+            run, state = run_on(backend, flow, {}, keep={last})
+            result = self._result(state, last)
+            run.release()
+            return result
 
     def _result(self, state: Any, last: Any) -> Any:
         if not state.is_successful():

@@ -143,6 +143,7 @@ def test_result_that_nobody_needs_any_more_is_released(client):
     thread.join(30)
 
     assert done[0].results == {"wait": "4"}
+    eventually(lambda: not keys(client))
 
 
 def in_memory(client):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import operator
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -207,23 +206,23 @@ class Task:
         return (self[number] for number in range(self.nout))
 
     def __getitem__(self, key: Any) -> Task:
-        return _operator("GetItem", self, key)
+        return operated("GetItem", self, key)
 
     def is_equal(self, other: Any) -> Task:
         """Return a task whose result is whether the two are equal."""
-        return _operator("Equal", self, other)
+        return operated("Equal", self, other)
 
     def not_equal(self, other: Any) -> Task:
         """Return a task whose result is whether the two are not equal."""
-        return _operator("NotEqual", self, other)
+        return operated("NotEqual", self, other)
 
     def not_(self) -> Task:
         """Return a task whose result is the opposite."""
-        return _operator("Not", self)
+        return operated("Not", self)
 
     def or_(self, other: Any) -> Task:
         """Return a task whose result is `self or other`."""
-        return _operator("Or", self, other)
+        return operated("Or", self, other)
 
     def __or__(self, other: Any) -> Any:
         """Run `other` after this one, and return it."""
@@ -234,33 +233,6 @@ class Task:
         return self.set_upstream(other)
 
 
-def _and(x: Any, y: Any) -> Any:
-    return x and y
-
-
-def _or(x: Any, y: Any) -> Any:
-    return x or y
-
-
-OPERATORS: dict[str, Callable[..., Any]] = {
-    "Add": operator.add,
-    "Sub": operator.sub,
-    "Mul": operator.mul,
-    "Div": operator.truediv,
-    "FloorDiv": operator.floordiv,
-    "Mod": operator.mod,
-    "Pow": operator.pow,
-    "And": _and,
-    "Or": _or,
-    "Not": operator.not_,
-    "Equal": operator.eq,
-    "NotEqual": operator.ne,
-    "GreaterThan": operator.gt,
-    "GreaterThanOrEqual": operator.ge,
-    "LessThan": operator.lt,
-    "LessThanOrEqual": operator.le,
-    "GetItem": operator.getitem,
-}
 METHODS = {
     "add": "Add",
     "sub": "Sub",
@@ -274,28 +246,15 @@ METHODS = {
 COMPARISONS = {"gt": "GreaterThan", "ge": "GreaterThanOrEqual", "lt": "LessThan", "le": "LessThanOrEqual"}
 
 
-class _Operator(Task):
-    """Applies an operator of Python to results."""
+def operated(name: str, *operands: Any) -> Task:
+    """Return a task that applies an operator of Python, by Prefect's name of it, to results."""
+    from dask_flow.core.operators import Operator
 
-    def __init__(self, name: str) -> None:
-        self.operator = OPERATORS[name]
-        super().__init__(name)
-
-    @property
-    def callee(self) -> Callable[..., Any]:
-        return self.operator
-
-
-def _operator(name: str, *operands: Any) -> Task:
-    new = _Operator(name)
-    if name == "GetItem" and isinstance(operands[0], Task):
-        key = operands[1].name if isinstance(operands[1], Task) else repr(operands[1])
-        new.name = f"{operands[0].name}[{key}]"
-    return new.bind(*operands)
+    return Operator.named(name, operands).bind(*operands)
 
 
 def _method(name: str, *, reverse: bool = False) -> Callable[[Any, Any], Task]:
-    return lambda self, other: _operator(name, other, self) if reverse else _operator(name, self, other)
+    return lambda self, other: operated(name, other, self) if reverse else operated(name, self, other)
 
 
 for _python, _name in {**METHODS, **COMPARISONS}.items():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cloudpickle
 
 from dask_flow import run_context
-from dask_flow.engine.work import Summary, summary
+from dask_flow.engine.items import Summary, summary
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -61,6 +61,7 @@ def run_flow(flow: Flow, parameters: Mapping[str, Any], executor: Any, context: 
         run, state = run_on(backend, flow, parameters, context)
         if isinstance(state.result, dict):
             run.results.fetch_all(run.nodes)
+        run.release()
     log.info("flow %s: %s", flow.name, state.message)
     return state
 

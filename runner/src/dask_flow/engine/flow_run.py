@@ -21,6 +21,7 @@ from typing import Any
 from dask_flow.core import Flow, Task
 from dask_flow.engine import work
 from dask_flow.engine.backends import Backend
+from dask_flow.engine.items import Summary, with_traceback
 from dask_flow.engine.lengths import Lengths
 from dask_flow.engine.plan import Node, Part, plan
 from dask_flow.engine.results import Results
@@ -82,6 +83,12 @@ class FlowRun:
                 states = ((task, self.by_task[task].state) for task in self.flow.tasks)
                 return {task: state for task, state in states if state is not None}
             self._wait()
+
+    def release(self) -> None:
+        """Let go of all results; those that were not fetched are lost."""
+        for node in self.nodes:
+            for part in node.parts:
+                part.future = None
 
     # ---- events
 
@@ -378,12 +385,12 @@ class FlowRun:
                 self._release_used(part)
             self._queue([part.node])
 
-    def _take_summary(self, part: Part, summary: work.Summary) -> None:
+    def _take_summary(self, part: Part, summary: Summary) -> None:
         node = part.node
         if node.flat:
             part.stop = node.length = summary.length
         node.sizes.measured(summary.length, summary.seconds)
-        states = {part.start + number: work.with_traceback(*each) for number, each in summary.unsuccessful.items()}
+        states = {part.start + number: with_traceback(*each) for number, each in summary.unsuccessful.items()}
         part.problems = states
         retrying = [state for state in states.values() if isinstance(state, Retrying)]
         if retrying:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from dask_flow.engine import work
+from dask_flow.engine.items import can_map
 from dask_flow.engine.plan import Given, Node, Part
 from dask_flow.engine.submission import Submission
 
@@ -46,7 +46,7 @@ class Lengths:
         if source.has_items:
             return _ASKED if source.length is None or (source.flat and source.state is None) else source.length
         if source.state is not None and source.is_known:
-            return len(source.state.result) if work.can_map(source.state.result) else None
+            return len(source.state.result) if can_map(source.state.result) else None
         return self._counted(source.parts[0], then) if source.parts else _ASKED
 
     def _counted(self, source: Part, then: Callable[[], None]) -> int | None:

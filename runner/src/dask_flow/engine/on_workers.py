@@ -15,8 +15,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from dask_flow import run_context
 from dask_flow.engine.backends import DaskBackend
+from dask_flow.engine.items import Summary
 from dask_flow.engine.output import TaskOutput
-from dask_flow.engine.work import Summary
 from dask_flow.errors import StartupError
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from dask_flow.core import Edge, Flow, FunctionTask, Parameter, Task
 from dask_flow.core.edge import Input, has_tasks, mappable, replace_tasks, tasks_in
+from dask_flow.engine.items import collected, flatten_value
 from dask_flow.engine.sizes import Sizes
 from dask_flow.engine.state import Mapped, State, Success
-from dask_flow.engine.work import Work, collected, flatten_value
+from dask_flow.engine.work import Work
 from dask_flow.triggers import all_successful
 
 COLLECT, FLATTEN = "dask-flow-collect", "dask-flow-flatten"

@@ -8,10 +8,11 @@ from typing import Any
 
 from dask_flow.core.edge import rebuilt, split
 from dask_flow.engine import work
+from dask_flow.engine.arguments import EACH, LENIENT, STRICT, Pieces, Slot, Template, filled, flatten_items
 from dask_flow.engine.backends import Backend
+from dask_flow.engine.items import Unsuccessful, count_items
 from dask_flow.engine.plan import Given, Node, Part
 from dask_flow.engine.state import Mapped, State, Success
-from dask_flow.engine.work import EACH, LENIENT, STRICT, Pieces, Slot, Template, Unsuccessful
 
 __all__ = ["Submission"]
 
@@ -37,7 +38,7 @@ class Submission:
         again = node.restarts > 0 or part.future is not None
         key = self._key(node, part.start if node.mapped else "s", part.count, again=again)
         if node.flat:
-            future = self.backend.submit(key, work.flatten_items, futures, values[0], self._run_id)
+            future = self.backend.submit(key, flatten_items, futures, values[0], self._run_id)
         elif not part.raw:
             place = None if previous is None else len(futures)
             group = work.Group(part.start, (part.stop or 0) - part.start, part.count, known, place)
@@ -72,12 +73,12 @@ class Submission:
     def count(self, source: Part) -> Any:
         """Return a future of how many items a result has."""
         key = f"dask-flow-count-{source.node.number}-{next(self._numbers)}-1-{self._run_id}"
-        return self.backend.submit(key, work.count_items, [source.future])
+        return self.backend.submit(key, count_items, [source.future])
 
     def _call(self, node: Node, key: str, futures: list[Any], arguments: list[Any]) -> Any:
         given = zip(node.arguments, arguments, strict=True)
-        filled = {str(each.key): work.filled(value, futures) for each, value in given if each.key is not None}
-        positional, keywords = split(node.task, filled)
+        values = {str(each.key): filled(value, futures) for each, value in given if each.key is not None}
+        positional, keywords = split(node.task, values)
         if keywords:
             return self.backend.call(key, call_with, [node.task.callee, positional, keywords], **_options(node))
         return self.backend.call(key, node.task.callee, positional, **_options(node))

@@ -16,45 +16,28 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
-import cloudpickle
-
 from dask_flow import run_context, triggers
-from dask_flow.core.edge import rebuilt, split
+from dask_flow.core.edge import split
 from dask_flow.engine import signals
+from dask_flow.engine.arguments import filled
+from dask_flow.engine.items import Items, Unsuccessful, summed_up
 from dask_flow.engine.state import Failed, Pending, Retrying, Running, Skipped, State, Success, TimedOut, TriggerFailed
 
 if TYPE_CHECKING:
     from dask_flow.core import Task
 
 __all__ = [
-    "EACH",
-    "LENIENT",
-    "STRICT",
     "Group",
-    "Items",
-    "Pieces",
-    "Slot",
-    "Summary",
     "TaskTimeoutError",
-    "Template",
     "UnfinishedError",
-    "Unsuccessful",
     "Work",
-    "can_map",
-    "collected",
-    "count_items",
     "decide",
     "ended_by",
-    "flatten_items",
-    "flatten_value",
     "handled",
     "not_run",
     "or_retry",
     "run_items",
     "run_one",
-    "summary",
-    "summed_up",
-    "with_traceback",
 ]
 
 
@@ -62,8 +45,9 @@ class TaskTimeoutError(TimeoutError):
     """A task took longer than its timeout."""
 
 
-EACH, STRICT, LENIENT = "each", "strict", "lenient"
 SUCCEEDED = "Task run succeeded."
+
+
 UPSTREAM_SKIPPED = (
     "Upstream task was skipped; if this was not the intended behavior, consider changing "
     "`skip_on_upstream_skip=False` for this task."
@@ -72,52 +56,6 @@ UPSTREAM_SKIPPED = (
 
 class UnfinishedError(Exception):
     """Something before the task is to be tried again first."""
-
-
-class Unsuccessful:
-    """Stands among an item's siblings for what has no value, or none yet."""
-
-    __slots__ = ("state",)
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-
-    def __reduce__(self) -> Any:
-        state = copy.copy(self.state)
-        if isinstance(state.result, BaseException):
-            state.result = _picklable(state.result)
-        return Unsuccessful, (state,)
-
-
-class Items(list[Any]):
-    """The values of some items of a mapped task, and how many seconds they took together."""
-
-    seconds: float = 0.0
-
-
-class Summary(NamedTuple):
-    """How many items a group has, how many seconds they took, and those without a value, with their tracebacks."""
-
-    length: int
-    seconds: float
-    unsuccessful: Mapping[int, tuple[Unsuccessful, Any]]
-
-
-class Slot(NamedTuple):
-    """In an argument: the value at this place among those that Dask hands over."""
-
-    place: int
-
-
-class Pieces(NamedTuple):
-    """In an argument: a list put together from items of what Dask hands over: place, and from where to where.
-
-    None for both: the value at the place is itself the item. In place of a place there may be the items themselves.
-    """
-
-    parts: tuple[tuple[Any, int | None, int | None], ...]
-    whole: str = EACH
-    """What to do with items that have no value: keep them, make the list unsuccessful, take their states' results."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,14 +212,6 @@ def _item(state: State) -> Any:
     return Unsuccessful(state)
 
 
-def _picklable(error: BaseException) -> BaseException:
-    try:
-        cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
-    return error
-
-
 def decide(task: Task, upstream: Mapping[Any, State]) -> State | None:
     """Return the state of a task that what came before keeps from running, or None if it is to run."""
     if task.skip_on_upstream_skip and any(each.is_skipped() for each in triggers.each_state(upstream)):
@@ -374,119 +304,6 @@ def _within(seconds: float, function: Callable[..., Any], args: Sequence[Any], k
 def not_run(_: str) -> Never:
     """Stand for an item that is not to run, as something before it was not successful."""
     raise signals.TRIGGERFAIL("Something before it was not successful.")
-
-
-def filled(argument: Any, values: Sequence[Any]) -> Any:
-    """Put what Dask handed over into its places in an argument."""
-    if isinstance(argument, Slot):
-        return values[argument.place]
-    if isinstance(argument, Pieces):
-        return _joined(argument, values)
-    if type(argument) is Template:
-        return argument.filled(values)
-    return argument
-
-
-def _joined(pieces: Pieces, values: Sequence[Any]) -> Any:
-    joined: list[Any] = []
-    for place, start, stop in pieces.parts:
-        held = values[place] if isinstance(place, int) else place
-        if start is None:
-            joined.append(held)
-        else:
-            listed = isinstance(held, list | tuple)
-            joined.extend(held[start:stop] if listed else [held[i] for i in range(start, stop or len(held))])
-    if pieces.whole == EACH:
-        return joined
-    lacking = [each.state for each in joined if type(each) is Unsuccessful]
-    if pieces.whole == STRICT and lacking:
-        return Unsuccessful(next((each for each in lacking if not each.is_finished()), lacking[0]))
-    return [each.state.result if type(each) is Unsuccessful else each for each in joined] if lacking else joined
-
-
-class Template(NamedTuple):
-    """An argument that is a collection with places in it."""
-
-    value: Any
-
-    def filled(self, values: Sequence[Any]) -> Any:
-        """Return the collection with each place filled, or what is unsuccessful in it."""
-        lacking: list[Unsuccessful] = []
-
-        def fill(value: Any) -> Any:
-            if not isinstance(value, Slot | Pieces):
-                return rebuilt(value, fill)
-            found = filled(value, values)
-            if type(found) is Unsuccessful:
-                lacking.append(found)
-            return found
-
-        whole = fill(self.value)
-        return lacking[0] if lacking else whole
-
-
-def flatten_items(values: Sequence[Any], pieces: Pieces, run_id: str) -> Items:
-    """Return the items of the items; what has none stays as it is."""
-    flat = Items()
-    for each in _joined(pieces, values):
-        if type(each) is Unsuccessful or not hasattr(each, "__getitem__"):
-            flat.append(each)
-        else:
-            flat.extend(each)
-    return summed_up(flat, run_id)
-
-
-def flatten_value(value: Any) -> Any:
-    """Return the items of the value's items, or the value itself if it has no such."""
-    try:
-        return [item for items in value for item in items]
-    except TypeError:
-        return value
-
-
-def collected(value: Any) -> Any:
-    """Return the collection that was put together for it."""
-    return value
-
-
-def count_items(values: Sequence[Any]) -> int | None:
-    """Return how many items a value has that is mapped over; None if it cannot be."""
-    return len(values[0]) if can_map(values[0]) else None
-
-
-def can_map(value: Any) -> bool:
-    """Tell whether a value has items by number."""
-    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, Mapping)
-
-
-def summed_up(items: Items, run_id: str) -> Items:
-    """Tell the driver of these items, if there is a way, before it hears that they are there."""
-    if run_id in run_context.summaries:
-        run_context.summaries[run_id](summary([items]))
-    return items
-
-
-def summary(values: Sequence[Items]) -> Summary:
-    """Return what the driver needs to know of a group."""
-    from tblib import Traceback
-
-    items = values[0]
-    unsuccessful = {}
-    for number, each in enumerate(items):
-        if type(each) is Unsuccessful:
-            trace = getattr(each.state.result, "__traceback__", None)
-            unsuccessful[number] = (each, Traceback(trace).to_dict() if trace else None)
-    return Summary(len(items), items.seconds, unsuccessful)
-
-
-def with_traceback(item: Unsuccessful, trace: Mapping[str, Any] | None) -> State:
-    """Return an item's state; its error has the traceback that a summary has of it."""
-    from tblib import Traceback
-
-    state = item.state
-    if trace is not None:
-        state.result = state.result.with_traceback(Traceback.from_dict(trace).as_traceback())
-    return state
 
 
 _NOT_RUN = Unsuccessful(Pending())

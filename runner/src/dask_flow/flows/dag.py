@@ -13,7 +13,7 @@ from dask.utils import key_split
 from dask_flow.core import Flow, Task
 from dask_flow.engine.entry import check, failed_states, run_on
 from dask_flow.engine.state import State, TriggerFailed
-from dask_flow.engine.work import Unsuccessful
+from dask_flow.engine.items import Unsuccessful
 from dask_flow.executors import executor_of, on_client, report_of
 from dask_flow.flows import HIDDEN, FlowResult, short
 from dask_flow.log import listed
@@ -38,6 +38,7 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
         run, state = run_on(backend, flow, params, keep={*terminal, *flow.reference_tasks()})
         states: Mapping[Task, State] = state.result if isinstance(state.result, dict) else {}
         results = _texts(run, client, {labels[task]: task for task in states if task in terminal})
+        run.release()
     failed = {
         labels[task] if number is None else f"{labels[task]}[{number}]": each
         for task, end in states.items()
