@@ -86,9 +86,13 @@ class Input(NamedTuple):
         return self._replace(value=replace_tasks(self.value, lambda each: by.get(each, each)))
 
 
+def _is_task(value: Any) -> bool:
+    return getattr(value, "is_dask_flow_task", False) is True  # some objects, such as Delayed, have any attribute
+
+
 def tasks_in(value: Any) -> Iterator[Task]:
     """Yield the tasks in an argument: itself, or those that a list, tuple, set or dict holds, however deep."""
-    if getattr(value, "is_dask_flow_task", False):
+    if _is_task(value):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
@@ -105,7 +109,7 @@ def has_tasks(value: Any) -> bool:
 
 def replace_tasks(value: Any, by: Callable[[Any], Any]) -> Any:
     """Return an argument with what `by` returns in place of each task; without tasks, the argument itself."""
-    if getattr(value, "is_dask_flow_task", False):
+    if _is_task(value):
         return by(value)
     return rebuilt(value, lambda item: replace_tasks(item, by)) if has_tasks(value) else value
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cloudpickle
 
 from dask_flow import run_context
-from dask_flow.engine.items import Summary, summary
+from dask_flow.engine.items import Summary, picklable, summary
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -157,15 +157,25 @@ def _settle(future: Future[Any], function: Callable[..., Any], needed: Sequence[
 
 
 def _in_process(work: bytes) -> bytes:
+    """Return the pickle of what the call returned and of what it raised, which may be of a class sent by value."""
     (run_id, values), function, needed, args = cloudpickle.loads(work)
     run_context.runs[run_id] = values
-    done: bytes = cloudpickle.dumps(function(needed, *args))
+    value, error = None, None
+    try:
+        value = function(needed, *args)
+    except BaseException as raised:
+        error = picklable(raised)
+    done: bytes = cloudpickle.dumps((value, error))
     return done
 
 
 def _take(future: Future[Any], done: Future[bytes]) -> None:
     try:
-        future.set_result(cloudpickle.loads(done.result()))
+        value, error = cloudpickle.loads(done.result())
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
     except BaseException as error:
         future.set_exception(error)
 

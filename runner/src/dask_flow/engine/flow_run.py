@@ -340,7 +340,8 @@ class FlowRun:
 
     def _ended_together(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            self._ended(part, part.future)
+            if part.future is not None:  # of a node that was not started again
+                self._ended(part, part.future)
 
     def _ended(self, part: Part, future: Any) -> None:
         if part.future is not future or part.waiting:

@@ -9,16 +9,18 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from dask_flow import run_context
-from dask_flow.engine.state import State
+from dask_flow.engine.state import State, Success
 
 __all__ = [
     "Items",
     "Summary",
     "Unsuccessful",
+    "as_item",
     "can_map",
     "collected",
     "count_items",
     "flatten_value",
+    "picklable",
     "summary",
     "summed_up",
     "with_traceback",
@@ -36,16 +38,22 @@ class Unsuccessful:
     def __reduce__(self) -> Any:
         state = copy.copy(self.state)
         if isinstance(state.result, BaseException):
-            state.result = _picklable(state.result)
+            state.result = picklable(state.result)
         return Unsuccessful, (state,)
 
 
-def _picklable(error: BaseException) -> BaseException:
+def picklable(error: BaseException) -> BaseException:
+    """Return an error, or if it cannot be pickled, one that says the same."""
     try:
         cloudpickle.loads(cloudpickle.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
     return error
+
+
+def as_item(state: State) -> Any:
+    """Return what stands for a state among items: its value, or that it has none."""
+    return state.result if type(state) is Success else Unsuccessful(state)
 
 
 class Items(list[Any]):

@@ -10,7 +10,7 @@ from dask_flow.core.edge import rebuilt, split
 from dask_flow.engine import work
 from dask_flow.engine.arguments import EACH, LENIENT, STRICT, Pieces, Slot, Template, filled, flatten_items
 from dask_flow.engine.backends import Backend
-from dask_flow.engine.items import Unsuccessful, count_items
+from dask_flow.engine.items import Unsuccessful, as_item, count_items
 from dask_flow.engine.plan import Given, Node, Part
 from dask_flow.engine.state import Mapped, State, Success
 
@@ -145,7 +145,7 @@ class _Arguments:
         for each in node.parts_between(start, stop):
             if each.error is not None and node.state is not None:  # nothing of it is on a worker
                 numbers = range(each.start, each.stop or each.start)
-                place: Any = [Unsuccessful(each.problems[number]) for number in numbers]
+                place: Any = [as_item(each.problems[number]) for number in numbers]
             elif each.raw:
                 pieces.append((self._place(each), None, None))
                 continue

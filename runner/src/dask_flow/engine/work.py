@@ -20,7 +20,7 @@ from dask_flow import run_context, triggers
 from dask_flow.core.edge import split
 from dask_flow.engine import signals
 from dask_flow.engine.arguments import filled
-from dask_flow.engine.items import Items, Unsuccessful, summed_up
+from dask_flow.engine.items import Items, Unsuccessful, as_item, summed_up
 from dask_flow.engine.state import Failed, Pending, Retrying, Running, Skipped, State, Success, TimedOut, TriggerFailed
 
 if TYPE_CHECKING:
@@ -148,9 +148,9 @@ def _quickly(work: Work, columns: Sequence[Any], items: Items, here: dict[str, A
         here["map_index"] = first + number
         try:
             items[number] = function(*positional, **keywords)
-        except (Exception, signals.PrefectStateSignal) as error:
+        except (Exception, SystemExit, signals.PrefectStateSignal) as error:
             state = ended_by(error)
-            items[number] = _item(or_retry(work.task, state, here["task_run_count"]) or state)
+            items[number] = as_item(or_retry(work.task, state, here["task_run_count"]) or state)
 
 
 def _calls(work: Work, columns: Sequence[Any], count: int) -> Iterable[tuple[Sequence[Any], Mapping[str, Any]]]:
@@ -178,7 +178,7 @@ def _fully(
             column[number] if is_mapped else column for column, is_mapped in zip(columns, work.mapped, strict=True)
         ]
         states = [_state(each, state) for each, state in zip(given, known, strict=True)]
-        items[number] = _item(_settled(work, states, here["task_run_count"]))
+        items[number] = as_item(_settled(work, states, here["task_run_count"]))
 
 
 def _state(value: Any, known: State | None) -> State:
@@ -204,12 +204,6 @@ def _settled(work: Work, states: Sequence[State], run_count: int) -> State:
 
 def _unfinished(items: Items) -> list[int]:
     return [number for number, each in enumerate(items) if type(each) is Unsuccessful and not each.state.is_finished()]
-
-
-def _item(state: State) -> Any:
-    if type(state) is Success:
-        return state.result
-    return Unsuccessful(state)
 
 
 def decide(task: Task, upstream: Mapping[Any, State]) -> State | None:
@@ -241,7 +235,7 @@ def _call(task: Task, arguments: Mapping[str, Any]) -> State:
         if task.timeout:
             return Success(SUCCEEDED, _within(task.timeout, task.callee, positional, keywords))
         return Success(SUCCEEDED, task.callee(*positional, **keywords))
-    except (Exception, signals.PrefectStateSignal) as error:
+    except (Exception, SystemExit, signals.PrefectStateSignal) as error:
         return ended_by(error)
 
 

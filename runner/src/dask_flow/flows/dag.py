@@ -12,8 +12,8 @@ from dask.utils import key_split
 
 from dask_flow.core import Flow, Task
 from dask_flow.engine.entry import check, failed_states, run_on
-from dask_flow.engine.state import State, TriggerFailed
 from dask_flow.engine.items import Unsuccessful
+from dask_flow.engine.state import State, TriggerFailed
 from dask_flow.executors import executor_of, on_client, report_of
 from dask_flow.flows import HIDDEN, FlowResult, short
 from dask_flow.log import listed
