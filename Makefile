@@ -6,10 +6,12 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 ORACLE := .venv-oracle
+PREFECT3 := .venv-prefect3
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
 IMAGE := localhost/dask-flow:dev
 FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
 SEED_IMAGE := localhost/dask-flow-seed:dev
+PREFECT_IMAGE := localhost/dask-flow-prefect
 IN_VENV := $(VENV)/bin/python -m
 # ct calls yamllint and yamale, which are in the virtual environment.
 WITH_TOOLS := PATH=$$(tests/tools/install):$(CURDIR)/$(VENV)/bin:$$PATH
@@ -20,9 +22,9 @@ help: ## Show this list
 demo: $(VENV)/demo ## Run examples/flights.py on a local cluster
 	$(VENV)/bin/dask-flow run examples/flights.py
 
-test: lint types unit differential chart e2e ## Run all checks and tests, on a real Kubernetes node
+test: lint types unit differential prefect chart e2e ## Run all checks and tests, on a real Kubernetes node
 
-test-fast: lint types unit differential chart ## Run what needs no Kubernetes
+test-fast: lint types unit differential prefect chart ## Run what needs no Kubernetes
 
 lint: $(VENV)/dev ## Check the style of Python, YAML and shell
 	$(VENV)/bin/ruff check
@@ -39,10 +41,14 @@ unit: $(VENV)/dev ## Run the unit tests
 differential: $(VENV)/dev $(ORACLE)/ready ## Compare flows with Prefect 1, on Python 3.11, and run the property tests
 	$(IN_VENV) pytest tests/differential
 
+prefect: $(ORACLE)/ready $(PREFECT3)/ready ## Run Prefect 1 and Prefect 3 flows with the real packages
+	$(ORACLE)/bin/python -m pytest tests/prefect/test_prefect1.py
+	$(PREFECT3)/bin/python -m pytest tests/prefect/test_prefect3.py
+
 chart: $(VENV)/dev ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
-e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed) ## Run the tests on a Kubernetes node
+e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed node-load-prefect) ## Run the tests on a Kubernetes node
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e --durations=10
 
 image: ## Build the runner's image, localhost/dask-flow:dev
@@ -53,6 +59,12 @@ image-flights: image ## Build the image of examples/flights.py
 
 image-seed: image-flights ## Build the image that the test of the seeds' worker spec needs
 	BASE_IMAGE=$(FLIGHTS_IMAGE) tests/node/image $(SEED_IMAGE) -f tests/e2e/seed/Dockerfile .
+
+image-prefect1: image ## Build the image of examples/prefect1_flow.py
+	BASE_IMAGE=$(IMAGE) tests/node/image $(PREFECT_IMAGE)1:dev --build-arg EXTRA=prefect1 -f tests/e2e/prefect/Dockerfile tests/prefect
+
+image-prefect3: image ## Build the image of examples/prefect3_flow.py
+	BASE_IMAGE=$(IMAGE) tests/node/image $(PREFECT_IMAGE)3:dev --build-arg EXTRA=prefect -f tests/e2e/prefect/Dockerfile tests/prefect
 
 node-up: ## Start a Kubernetes node on this machine (Debian, root) and print its kubeconfig
 	@tests/node/up
@@ -65,6 +77,10 @@ node-load-seed: export BUILDER := buildah
 node-load-seed: node-load image-seed
 	@tests/node/load $(SEED_IMAGE)
 
+node-load-prefect: export BUILDER := buildah
+node-load-prefect: node-load image-prefect1 image-prefect3
+	@tests/node/load $(PREFECT_IMAGE)1:dev $(PREFECT_IMAGE)3:dev
+
 node-down: ## Stop the node
 	@tests/node/down
 
@@ -73,8 +89,10 @@ lock: $(VENV)/dev ## Renew the lock files
 	  --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file runner/requirements.lock
 	$(VENV)/bin/uv pip compile --quiet --upgrade requirements-dev.in --universal --python-version 3.11 \
 	  --no-annotate --custom-compile-command "make lock" --output-file requirements-dev.lock
-	$(VENV)/bin/uv pip compile --quiet --upgrade tests/differential/requirements.in --python-version 3.11 \
-	  --no-annotate --custom-compile-command "make lock" --output-file tests/differential/requirements.lock
+	for extra in prefect prefect1; do \
+	  $(VENV)/bin/uv pip compile --quiet --upgrade tests/prefect/$$extra.in --universal --python-version 3.11 \
+	    --no-annotate --custom-compile-command "make lock" --output-file tests/prefect/$$extra.lock; \
+	done
 
 docs: ## Renew what is generated: the chart's README
 	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level warning
@@ -84,7 +102,7 @@ schema: $(VENV)/dev ## Renew the schema that pod specs are checked by, from the 
 	mv $(VENV)/pod_schema.json runner/src/dask_flow/pod_schema.json
 
 clean: ## Delete the virtual environment and caches of this folder
-	rm -rf $(VENV) $(ORACLE) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ORACLE) $(PREFECT3) .mypy_cache .pytest_cache .ruff_cache
 
 # The demo's packages are the developer's, in the same versions, but fewer.
 $(VENV)/demo: requirements-dev.lock runner/pyproject.toml examples/requirements.txt
@@ -97,9 +115,11 @@ $(VENV)/dev: $(VENV)/demo requirements-dev.lock
 	$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	touch $@
 
-$(ORACLE)/ready: tests/differential/requirements.lock
-	$(PYTHON) -m venv $(ORACLE)
-	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+$(ORACLE)/ready: tests/prefect/prefect1.lock
+$(PREFECT3)/ready: tests/prefect/prefect.lock
+$(ORACLE)/ready $(PREFECT3)/ready: runner/pyproject.toml
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^)
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit differential chart e2e image image-flights image-seed node-up node-load node-load-seed node-down lock docs schema clean
+.PHONY: help demo test test-fast lint types unit differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean

@@ -18,6 +18,4 @@ def check_names(flow: str, params: Mapping[str, Any], known: Collection[str], re
             raise InputError(f"the flow {flow} has no parameter {given!r}; {there}")
     missing = [name for name in required if name not in params]
     if missing:
-        raise InputError(
-            f"the flow {flow} needs a value for {', '.join(missing)}; give --param {missing[0]}=VALUE"
-        )
+        raise InputError(f"the flow {flow} needs a value for {', '.join(missing)}; give --param {missing[0]}=VALUE")

@@ -1,5 +1,6 @@
 """Run a Prefect 1 flow, as it is, with its own engine and DaskExecutor on a client's cluster."""
 
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
 import logging
@@ -54,8 +55,11 @@ def run(flow: Any, client: Client, params: Mapping[str, Any]) -> FlowResult:
 
 
 def _result(flow: Any, state: Any) -> FlowResult:
-    if not isinstance(state.result, dict):
-        return FlowResult(results={}, errors={flow.name: _error(state)})
+    from dask_flow.flows.worker_logs import task_that_killed
+
+    if not isinstance(state.result, dict):  # Prefect itself failed, as when workers die; it has logged that
+        problem = _error(state)
+        return FlowResult(results={}, errors={task_that_killed(problem) or flow.name: problem}, logged=True)
     terminal = flow.terminal_tasks()
     ended = [(task, state.result[task]) for task in flow.sorted_tasks()]
     results = {

@@ -1,21 +1,19 @@
 """Run a Prefect 3 flow, as it is, with its own engine and prefect-dask's task runner on a client's cluster."""
 
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
 import asyncio
 import importlib.util
 import inspect
 import logging
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from dask_flow.errors import InputError, StartupError
+from dask_flow.errors import InputError
 from dask_flow.flows import FlowResult, short
 from dask_flow.flows.given import check_names
-from dask_flow.log import described
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,7 +28,7 @@ VERSION = 3
 
 
 def check(flow: Any, params: Mapping[str, Any]) -> None:
-    """Raise InputError for what cannot run here, and for parameters that it does not have or lacks, or of wrong types."""
+    """Raise InputError for what cannot run here, and for parameters that are unknown, missing or of wrong types."""
     import prefect
 
     if int(prefect.__version__.partition(".")[0]) != VERSION:
@@ -53,6 +51,7 @@ def run(flow: Any, client: Client, params: Mapping[str, Any]) -> FlowResult:
     from prefect_dask import DaskTaskRunner
 
     from dask_flow.flows.default_client import as_default
+    from dask_flow.flows.prefect3_server import own_server, without_api
     from dask_flow.flows.worker_logs import worker_logs
 
     runner = type(flow.task_runner).__name__
@@ -62,14 +61,48 @@ def run(flow: Any, client: Client, params: Mapping[str, Any]) -> FlowResult:
     own_api = bool(PREFECT_API_URL.value())
     with (
         as_default(client),
-        worker_logs(client, "prefect.main", None if own_api else _need_no_api) as failures,
-        nullcontext() if own_api else _own_server(),
+        worker_logs(client, "prefect.main", None if own_api else without_api) as failures,
+        nullcontext() if own_api else own_server(),
     ):
         state = flow.with_options(task_runner=ours)(**_converted(flow, params), return_state=True)
         if inspect.iscoroutine(state):
             state = asyncio.run(state)
-        result = _result(flow, state)
-    return result if isinstance(result, FlowResult) else _failed(flow, result, failures)
+        try:
+            value = _values(state.result())
+        except BaseException as error:
+            problem = error
+        else:
+            return FlowResult(results={} if value is None else {flow.name: short(value)})
+    return FlowResult(results={}, errors=_errors(flow.name, problem, failures), logged=True)
+
+
+def _values(value: Any) -> Any:
+    """Return what a flow returned, with the results of the tasks whose futures are in it."""
+    from prefect.states import State
+    from prefect.utilities.collections import visit_collection
+
+    def result_of(each: Any) -> Any:
+        return each.result() if isinstance(each, State) else each
+
+    return visit_collection(value, visit_fn=result_of, return_data=True)
+
+
+def _errors(flow: str, problem: BaseException, failures: LoggedFailures) -> dict[str, BaseException]:
+    """Return why the flow failed by the name of the task run that raised it, with those that failed too.
+
+    An exception does not say whose it is; the log does. What no task raised is the flow's own.
+    """
+    from dask_flow.flows.worker_logs import task_that_killed
+
+    names = [name for name, (error, text) in failures.items() if error == repr(problem) or _timed_out(problem, text)]
+    if not names:
+        return {task_that_killed(problem) or flow: problem}
+    others = {name: RuntimeError(text.partition("\n")[0]) for name, (_, text) in failures.items() if name not in names}
+    return {**dict.fromkeys(names, problem), **others}
+
+
+def _timed_out(problem: BaseException, text: str) -> bool:
+    return isinstance(problem, TimeoutError) and text.startswith("Task run exceeded timeout")
 
 
 def _converted(flow: Any, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,52 +123,3 @@ def _converted(flow: Any, params: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in params.items()
     }
-
-
-@contextmanager
-def _own_server() -> Iterator[None]:
-    """Run Prefect's own server beside the flow, for the runner only: it has no authentication."""
-    from prefect import settings
-    from prefect.events.clients import NullEventsClient
-    from prefect.events.worker import EventsWorker
-    from prefect.server.api.server import SubprocessASGIServer
-
-    started = time.monotonic()
-    names = ("LOGGING_TO_API_ENABLED", "SERVER_ANALYTICS_ENABLED", "CLIENT_SERVER_VERSION_CHECK_ENABLED")
-    quiet = {getattr(settings, f"PREFECT_{name}"): False for name in names}
-    with settings.temporary_settings(quiet):
-        server = SubprocessASGIServer()
-        try:
-            server.start()
-        except Exception as error:
-            server.stop()
-            raise StartupError(f"Prefect's server could not start: {described(error)}") from error
-    log.info("Prefect's server started (%.2f s)", time.monotonic() - started)
-    EventsWorker.set_client_override(NullEventsClient)
-    try:
-        # These travel to the workers with each task.
-        with settings.temporary_settings({**quiet, settings.PREFECT_API_URL: server.api_url}):
-            yield
-    finally:
-        EventsWorker.set_client_override(None)
-        server.stop()
-
-
-def _need_no_api() -> None:
-    """Have a worker ask nothing of the API, which it could not reach: no events, no limits on tags, as there are none."""
-    from contextlib import asynccontextmanager, contextmanager
-
-    from prefect import task_engine
-    from prefect.events.clients import NullEventsClient
-    from prefect.events.worker import EventsWorker
-
-    @contextmanager
-    def unlimited(*args: Any, **options: Any) -> Iterator[None]:
-        yield
-
-    @asynccontextmanager
-    async def unlimited_too(*args: Any, **options: Any) -> Any:
-        yield
-
-    EventsWorker.set_client_override(NullEventsClient)
-    task_engine._concurrency, task_engine._aconcurrency = unlimited, unlimited_too

@@ -1,5 +1,6 @@
 """Have what Prefect logs in the runner's log, with the names of the tasks, whichever worker it was logged on."""
 
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
 import importlib
@@ -9,9 +10,11 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dask.utils import key_split
+from distributed import KilledWorker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from dask_flow.by_value import send_by_value
@@ -20,7 +23,7 @@ from dask_flow.errors import StartupError
 if TYPE_CHECKING:
     from distributed import Client, Worker
 
-__all__ = ["LoggedFailures", "worker_logs"]
+__all__ = ["LoggedFailures", "task_that_killed", "worker_logs"]
 
 FLUSHED = "flushed"
 FLUSH_SECONDS = 10
@@ -58,7 +61,7 @@ class Listener(logging.Handler):
         self._send((name, record.levelno, text.removeprefix(f"Task '{name}': "), repr(error) if error else ""))
 
     def _task(self, record: logging.LogRecord) -> str | None:
-        """Return the name of the task that logs: a task run's in Prefect 3, with a mapped item's number in Prefect 1."""
+        """Return the name of the task that logs: the task run's in Prefect 3, with the item's number in Prefect 1."""
         name: str | None = getattr(record, "task_run_name", None)
         if name is None and hasattr(record, "task_name"):
             import prefect
@@ -73,22 +76,25 @@ class PrefectLogs(WorkerPlugin):  # type: ignore[misc]
     What is logged while a message is under way goes with the next one; all of it arrives before the task's end does.
     """
 
-    def __init__(self, name: str, module: str, prepare: Callable[[], None] | None) -> None:
-        self.name, self._module, self._prepare = name, module, prepare
+    def __init__(self, name: str, module: str, prepare: Callable[[], AbstractContextManager[None]] | None) -> None:
+        self.name, self._module, self.prepare = name, module, prepare
 
     def setup(self, worker: Worker) -> None:
         """Import Prefect, which sets up its logging, then listen."""
         self._worker = worker
         self._lines: deque[Line] = deque()
         importlib.import_module(self._module)
-        if self._prepare:
-            self._prepare()
-        self._listener = Listener(self._add)
-        self._listener.start()
+        with ExitStack() as stack:
+            if self.prepare:
+                stack.enter_context(self.prepare())
+            listener = Listener(self._add)
+            stack.callback(listener.stop)
+            listener.start()
+            self._stack = stack.pop_all()
 
     def teardown(self, worker: Worker) -> None:
-        """Listen no more."""
-        self._listener.stop()
+        """Leave all as it was."""
+        self._stack.close()
 
     def _add(self, line: Line) -> None:
         self._lines.append(line)
@@ -103,11 +109,12 @@ class PrefectLogs(WorkerPlugin):  # type: ignore[misc]
 
 @contextmanager
 def worker_logs(
-    client: Client, module: str, prepare: Callable[[], None] | None = None
+    client: Client, module: str, prepare: Callable[[], AbstractContextManager[None]] | None = None
 ) -> Iterator[LoggedFailures]:
     """While the flow runs: log here what Prefect logs here and on workers; yields the tasks' failures so far.
 
-    `module` is imported on each worker, where `prepare` is then called. Raises StartupError if a worker cannot do that.
+    `module` is imported on each worker, where `prepare` is then open all the while. Raises StartupError if
+    a worker cannot do that.
     """
     failures: LoggedFailures = {}
     flushed = threading.Event()
@@ -136,8 +143,14 @@ def worker_logs(
             client.unsubscribe_topic(topic)
 
 
+def task_that_killed(problem: BaseException) -> str | None:
+    """Return the name of the task whose workers all died, if that is the problem: it had no time to log anything."""
+    return key_split(problem.task) if isinstance(problem, KilledWorker) else None
+
+
 def _register(client: Client, plugin: PrefectLogs) -> None:
-    send_by_value([sys.modules[__name__]])  # the workers' image need not have this package
+    own = [__name__, *([plugin.prepare.__module__] if plugin.prepare else [])]
+    send_by_value([sys.modules[name] for name in own])  # the workers' image need not have this package
     try:
         client.register_plugin(plugin, name=plugin.name)
     except ImportError as error:
