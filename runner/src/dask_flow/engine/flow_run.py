@@ -227,7 +227,7 @@ class FlowRun:
         self._submit(part, previous=old if not part.raw and part.error is None else None)
         for user in users:
             node = user.node
-            if node.state is not None or user.waiting or user not in node.parts:
+            if node.state is not None or user.waiting or user.future is None:  # ended, or started again
                 continue
             if node.mapped and not node.flat:
                 self._resubmit(user)
@@ -316,7 +316,7 @@ class FlowRun:
 
     def _submit(self, part: Part, previous: Any = None) -> None:
         node = part.node
-        if part not in node.parts:
+        if part.future is None:
             node.parts.append(part)
         part.end(done=False)
         known = known_states(node) if node.mapped and (node.waits or node.is_bad) else ()
