@@ -8,6 +8,7 @@ from collections import Counter
 import distributed
 import pytest
 from dask_flow import Flow, Parameter, context, flatten, task, unmapped
+from dask_flow.engine.backends import DaskBackend
 from dask_flow.engine.entry import run_on
 from dask_flow.engine.sizes import Sizes
 from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, on_client
@@ -107,6 +108,16 @@ def test_groups_last_a_tenth_of_a_second_and_leave_no_thread_without_work():
     slow = Sizes()
     slow.measured(1, 3.0)
     assert slow.next(1000, threads=2) == 1
+
+
+def test_groups_are_for_the_workers_that_are_to_come_too():
+    options = {"threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(n_workers=1, **options) as cluster, Client(cluster) as client:
+        assert DaskBackend(client).threads == 2
+        cluster.scale(3)
+        assert DaskBackend(client).threads == 6
+        cluster.adapt(minimum=1, maximum=5)
+        assert DaskBackend(client).threads == 10
 
 
 def test_names_of_tasks_are_those_in_the_dashboard(client):

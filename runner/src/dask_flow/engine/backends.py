@@ -213,12 +213,13 @@ class DaskBackend:
 
     @property
     def threads(self) -> int:
-        """How many threads the workers have; with those that an adaptive cluster may yet add."""
+        """How many threads the workers have, with those on their way and those that an adaptive cluster may yet add."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         now = sum(each["nthreads"] for each in workers)
-        adaptive = getattr(self.client.cluster, "_adaptive", None)
-        most = getattr(adaptive, "maximum", 0) if workers else 0
-        return int(max(now, most * now // max(1, len(workers)), 1)) if most < 1 << 20 else max(1, now)
+        cluster = self.client.cluster
+        most = getattr(getattr(cluster, "_adaptive", None), "maximum", 0)  # may be infinite
+        planned = max(len(getattr(cluster, "worker_spec", ())), most if most < float("inf") else 0)
+        return int(max(now, planned * now // max(1, len(workers)), 1))
 
     def begin(self, run_id: str, values: Mapping[str, Any], stuck: Callable[[str, str], None]) -> None:
         """Have the workers know the run, also those that come later."""
