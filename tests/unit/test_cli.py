@@ -51,6 +51,15 @@ def test_hello_runs_on_the_local_cluster():
     assert "the flow succeeded" in done.stderr
 
 
+def test_orders_run_on_the_local_cluster_with_retries_and_one_branch():
+    done = dask_flow("run", EXAMPLES / "orders.py", "--param", "count=500")
+
+    assert done.returncode == 0, done.stderr
+    assert "task report: 45 orders of 500 are to be looked at" in done.stderr
+    assert "task close: closed" in done.stderr
+    assert "checked: 500 items in " in done.stderr
+
+
 def test_code_beside_the_file_reaches_the_workers(tmp_path):
     write(tmp_path, "def double(x): return 2 * x\n", "helpers_of_mine.py")
     path = write(tmp_path, "from helpers_of_mine import double\ndef main(client, n): return client.submit(double, n)\n")
