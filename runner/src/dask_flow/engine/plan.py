@@ -68,23 +68,26 @@ class Part:
     def users(self) -> Iterator[Part]:
         """Yield the parts that are computed from it."""
         for node in self.node.downstream:
-            yield from node.parts if self.is_whole_for(node) else node.parts_between(self.start, self.stop)
-
-    def is_whole_for(self, user: Node) -> bool:
-        """Tell whether all parts of a node need it, and not only those of the same items."""
-        return not self.node.mapped or any(not each.mapped for each in user.given if self.node in each.nodes)
+            yield from self._users_in(node)
 
     def was_used(self) -> bool:
         """Tell whether all that need it have had it."""
         return all(self._was_used(by) for by in self.node.downstream)
 
+    def _is_whole_for(self, by: Node) -> bool:
+        """Tell whether all parts of a node need it, and not only those of the same items."""
+        return not self.node.mapped or any(not each.mapped for each in by.given if self.node in each.nodes)
+
+    def _users_in(self, by: Node) -> list[Part]:
+        return by.parts if self._is_whole_for(by) else by.parts_between(self.start, self.stop)
+
     def _was_used(self, by: Node) -> bool:
         if by.state is not None or not by.mapped or by.length is None:
             return by.state is not None
-        limit = by.length if self.is_whole_for(by) else self.stop
+        limit = by.length if self._is_whole_for(by) else self.stop
         # One that has an error may be computed again, as what is before it may.
-        users = by.parts if self.is_whole_for(by) else by.parts_between(self.start, self.stop)
-        return limit is not None and by.covered >= limit and all(each.done and each.error is None for each in users)
+        had = all(each.done and each.error is None for each in self._users_in(by))
+        return limit is not None and by.covered >= limit and had
 
 
 class Node:
