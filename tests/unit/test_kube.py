@@ -57,8 +57,10 @@ def kube(server, patience_seconds=5):
     return Kube(Server(urllib3.PoolManager(), url, lambda: "Bearer t"), "jobs", patience_seconds)
 
 
-@pytest.mark.parametrize("refusal", [(503, {"message": "starting"}), (429, {"message": "slow down"}), (409, CONFLICT)])
-def test_request_is_repeated_while_the_server_is_away_or_busy(server, refusal):
+@pytest.mark.parametrize(
+    "refusal", [(503, {"message": "starting"}), (429, {"message": "slow down"}), (409, CONFLICT), (403, FORBIDDEN)]
+)
+def test_request_is_repeated_while_the_server_is_away_busy_or_has_not_read_its_roles(server, refusal):
     server.answers = [refusal, refusal, (201, POD)]
 
     kube(server).create_pods([POD])
@@ -115,7 +117,6 @@ def test_server_that_is_not_there_is_a_startup_error():
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
-        ((403, FORBIDDEN), StartupError, "system:serviceaccount:jobs:r may not create pods in namespace jobs; a Role"),
         ((422, {"message": "spec.x: Invalid value"}), InputError, "not valid: spec.x: Invalid value"),
         ((500, {"message": "etcd"}), StartupError, "refused POST pods with status 500: etcd"),
     ],
@@ -127,3 +128,10 @@ def test_refusal_is_an_error_of_its_kind_at_once(server, answer, kind, message):
         kube(server).create_pods([POD])
 
     assert len(server.asked) == 1
+
+
+def test_lack_of_a_role_is_said_with_the_way_out(server):
+    server.answers = [(403, FORBIDDEN)]
+
+    with pytest.raises(StartupError, match="serviceaccount:jobs:r may not create pods in namespace jobs; a Role must"):
+        kube(server, patience_seconds=0).create_pods([POD])

@@ -31,6 +31,9 @@ CONCURRENCY = 8
 PATIENCE_SECONDS = 60
 PAUSES_SECONDS = (0.2, 0.5, 1, 2, 4, 8)
 AWAY = (429, 502, 503, 504)
+# An API server that has just started refuses everything until it has read the Roles.
+ROLES_SECONDS = 3
+ROLES_PAUSE_SECONDS = 0.5
 WATCH_SECONDS = 300
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -289,7 +292,8 @@ class Kube:
     ) -> urllib3.BaseHTTPResponse:
         url = path if path.startswith("/") else f"/api/v1/namespaces/{self.namespace}/{path}"
         until = min(time.monotonic() + self._patience_seconds, self._deadline)
-        for pause in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
+        pauses: Iterator[float] = itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1]))
+        while True:
             try:
                 response = self._server.ask(method, url, query, body, read_seconds)
             except urllib3.exceptions.HTTPError as error:
@@ -298,8 +302,12 @@ class Kube:
                 if response.status < BAD_REQUEST:
                     return response
                 refusal = _refusal(f"{method} {path}", response.status, response.data)
-                if response.status not in AWAY and not isinstance(refusal, ConflictError):
+                if isinstance(refusal, ForbiddenError):
+                    until = min(until, time.monotonic() + ROLES_SECONDS)
+                    pauses = itertools.repeat(ROLES_PAUSE_SECONDS)
+                elif response.status not in AWAY and not isinstance(refusal, ConflictError):
                     break
+            pause = next(pauses)
             log.debug("asked again in %g s: %s", pause, refusal)
             if time.monotonic() + pause > until:
                 break
