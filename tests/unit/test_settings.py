@@ -45,6 +45,10 @@ def test_auto_cluster_is_static_with_an_address_pods_in_kubernetes_else_local(gi
         ({"timeout": -1.0}, "--timeout must be a number of seconds above 0, not -1"),
         ({"cluster": "static"}, "--cluster static needs --address"),
         ({"cluster": "local", "address": "tcp://x:1"}, "--address is for --cluster static, not local"),
+        ({"address": "tcp://x:1", "tls": True}, "--tls, but --address is tcp://x:1; leave --tls out, or give tls://…"),
+        ({"address": "tls://x:1", "tls": False}, "--no-tls, but --address is tls://x:1; leave --no-tls out"),
+        ({"cluster": "operator", "tls": True}, r"--tls, but the Dask operator's clusters speak plain TCP .* pods"),
+        ({"cluster": "operator", "scheduler": "runner"}, "--scheduler runner, but the Dask operator gives"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(given, message):
@@ -55,3 +59,29 @@ def test_impossible_settings_are_refused_by_name(given, message):
 def test_declared_bounds_are_checked_too():
     with pytest.raises(InputError, match="whole number"):
         settings({"min_workers": "2"})
+
+
+@pytest.mark.parametrize(
+    ("given", "tls"),
+    [
+        ({"cluster": "pods"}, True),
+        ({"cluster": "pods", "tls": False}, False),
+        ({"cluster": "operator"}, False),
+        ({"cluster": "local"}, False),
+        ({"address": "tcp://x:1"}, False),
+        ({"address": "tls://x:1"}, True),
+    ],
+)
+def test_encryption_is_on_in_pods_by_the_address_of_a_static_cluster_else_off(given, tls):
+    assert settings(**given).tls is tls
+
+
+def test_cluster_that_is_asked_for_wins_over_the_address_that_the_flow_declares():
+    declared = {"address": "tcp://dask-scheduler:8786"}
+
+    assert settings(declared).cluster == "static"
+    assert (settings(declared, cluster="local").cluster, settings(declared, cluster="local").address) == ("local", None)
+
+
+def test_operators_scheduler_has_a_pod_of_its_own():
+    assert settings(cluster="operator").scheduler == "pod"

@@ -26,6 +26,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from dask_flow.by_value import send_by_value
 from dask_flow.errors import StartupError
 from dask_flow.targets.own_files import installed
+from dask_flow.worker_plugins import unregister
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
@@ -52,7 +53,7 @@ def sent_along(client: Client, loaded: Loaded) -> Iterator[None]:
             yield
         finally:
             if name and client.cluster is None:
-                _unregister(client, name)
+                unregister(client, name)
 
 
 class OwnFiles(WorkerPlugin):  # type: ignore[misc]
@@ -107,16 +108,6 @@ def _archive(files: Mapping[str, Path]) -> bytes:
         for relative, path in files.items():
             archive.writestr(relative, path.read_bytes())
     return buffer.getvalue()
-
-
-def _unregister(client: Client, name: str) -> None:
-    """Take the files back; a failure is logged, so that it hides no error that came before."""
-    if client.status != "running":
-        return
-    try:
-        client.unregister_worker_plugin(name)
-    except Exception as error:
-        log.warning("the flow's files could not be removed from the workers: %s", error)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ RUN_OPTIONS = (
     _option(
         "--tls/--no-tls",
         default=None,
-        help="Mutual TLS in a temporary cluster, with keys made for this run.  [default: tls]",
+        help="Mutual TLS in a temporary cluster, with keys made for this run.  [default: tls for --cluster pods]",
     ),
     _option(
         "--work-stealing/--no-work-stealing",

@@ -14,7 +14,7 @@ from dask_flow.errors import InputError
 
 __all__ = ["CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "resolve"]
 
-CLUSTER_MODES = ("auto", "local", "pods", "static")
+CLUSTER_MODES = ("auto", "local", "pods", "operator", "static")
 LOG_FORMATS = ("text", "json")
 SCHEDULERS = ("runner", "pod")
 SPEC_FOLDER = Path("/etc/dask-flow")
@@ -84,16 +84,21 @@ def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kuberne
         default = SPEC_FOLDER / f"{name}.yaml"
         if name not in merged and default.exists():
             merged[name] = default
-    if "scheduler_spec" in merged:
+    if given.get("cluster") not in (None, "auto", "static") and given.get("address") is None:
+        merged.pop("address", None)  # what the user asks for wins over the address that the flow declares
+    if in_kubernetes is None:
+        in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
+    merged["cluster"] = cluster_mode(merged, in_kubernetes=in_kubernetes)
+    if "scheduler_spec" in merged or merged["cluster"] == "operator":
         merged.setdefault("scheduler", "pod")
+    merged.setdefault("tls", encrypted(merged))
     settings = RunSettings(**merged)
     check_counts(settings)
     if "max_workers" not in merged:
         settings = settings.with_min_workers(settings.min_workers)
     check(settings)
-    if in_kubernetes is None:
-        in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
-    return dataclasses.replace(settings, cluster=cluster_mode(settings, in_kubernetes=in_kubernetes))
+    check_cluster(settings)
+    return settings
 
 
 def check_counts(settings: RunSettings) -> None:
@@ -124,21 +129,44 @@ def check(settings: RunSettings) -> None:
             f"--scheduler-spec {settings.scheduler_spec} describes the scheduler's own pod, but --scheduler is "
             f"{settings.scheduler}; leave out one of the two"
         )
-    if settings.cluster == "static" and not settings.address:
+
+
+def check_cluster(settings: RunSettings) -> None:
+    """Raise InputError for what the kind of cluster cannot have."""
+    address, mode = settings.address, settings.cluster
+    if mode == "static" and not address:
         raise InputError("--cluster static needs --address, such as tcp://dask-scheduler:8786")
-    if settings.address and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?(\[[^\]]+\]|[^:/\s]+):\d+", settings.address):
-        raise InputError(f"--address {settings.address!r} is not an address such as tcp://dask-scheduler:8786")
-    if settings.address and settings.cluster not in ("auto", "static"):
-        raise InputError(f"--address is for --cluster static, not {settings.cluster}; leave out one of the two")
+    if address and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?(\[[^\]]+\]|[^:/\s]+):\d+", address):
+        raise InputError(f"--address {address!r} is not an address such as tcp://dask-scheduler:8786")
+    if address and mode != "static":
+        raise InputError(f"--address is for --cluster static, not {mode}; leave out one of the two")
+    if mode == "static" and settings.tls != encrypted({"cluster": mode, "address": address}):
+        flag, scheme = ("--tls", "tls") if settings.tls else ("--no-tls", "tcp")
+        raise InputError(f"{flag}, but --address is {address}; leave {flag} out, or give {scheme}://…")
+    if mode == "operator" and settings.tls:
+        raise InputError(
+            "--tls, but the Dask operator's clusters speak plain TCP (dask-kubernetes#857); leave --tls out, or use "
+            "--cluster pods, which has mutual TLS"
+        )
+    if mode == "operator" and settings.scheduler == "runner":
+        raise InputError("--scheduler runner, but the Dask operator gives the scheduler a pod of its own; leave it out")
 
 
-def cluster_mode(settings: RunSettings, *, in_kubernetes: bool) -> str:
+def cluster_mode(merged: Mapping[str, Any], *, in_kubernetes: bool) -> str:
     """Return the mode that `auto` stands for: static if there is an address, pods inside Kubernetes, else local."""
-    if settings.cluster != "auto":
-        return settings.cluster
-    if settings.address:
+    mode = str(merged.get("cluster", RunSettings.cluster))
+    if mode != "auto":
+        return mode
+    if merged.get("address"):
         return "static"
     return "pods" if in_kubernetes else "local"
+
+
+def encrypted(merged: Mapping[str, Any]) -> bool:
+    """Return whether the cluster speaks TLS where that was not said: pods do, the operator's cannot."""
+    if merged["cluster"] == "static":
+        return str(merged.get("address") or "").startswith(("tls://", "wss://"))
+    return bool(merged["cluster"] == "pods")
 
 
 def option(name: str) -> str:

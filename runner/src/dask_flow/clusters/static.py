@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dask_flow.clusters import OnLost
-from dask_flow.errors import StartupError
+from dask_flow.errors import InputError, StartupError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -20,27 +24,124 @@ __all__ = ["cluster"]
 
 log = logging.getLogger(__name__)
 
+TRY_SECONDS = 3
+PAUSE_SECONDS = 0.5
+TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
+
 
 @contextmanager
 def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
-    """Connect to `settings.address` and wait for `settings.min_workers` workers."""
-    from distributed import Client
+    """Connect to `settings.address` and wait for `settings.min_workers` workers, both within the startup timeout.
 
-    timeout = settings.startup_timeout
+    Raises InputError for a lack of keys or versions that do not fit, StartupError with what was seen at the address.
+    """
+    deadline = time.monotonic() + settings.startup_timeout
     with steps(f"connected to {settings.address}"):
-        try:
-            client = Client(settings.address, timeout=timeout)
-        except (OSError, ValueError) as error:
-            raise StartupError(f"no Dask scheduler at {settings.address}: {error}") from error
+        from distributed import Client
+
+        from dask_flow.clusters.openssl_errors import keep_connections_apart
+        from dask_flow.clusters.versions import check_versions
+
+        keep_connections_apart()
+        _wait_for_scheduler(settings, deadline)
+        client = Client(settings.address)
     with client:
         with steps("workers there"):
-            try:
-                client.wait_for_workers(settings.min_workers, timeout=timeout)
-            except TimeoutError as error:
-                count = len(client.scheduler_info(n_workers=-1)["workers"])
-                raise StartupError(
-                    f"{settings.address} has {count} of {settings.min_workers} workers after {timeout:g} s; "
-                    "start workers there, or lower --min-workers"
-                ) from error
+            _wait_for_workers(client, settings, deadline)
+        check_versions(client)
         log.info("dashboard: %s", client.dashboard_link)
         yield client
+
+
+def _wait_for_scheduler(settings: RunSettings, deadline: float) -> None:
+    """Wait until a Dask scheduler answers. Raises StartupError at the deadline, at once where waiting does not help."""
+    arguments, said = _connection_arguments(settings), ""
+    while True:
+        rest = deadline - time.monotonic()
+        try:
+            asyncio.run(_knock(settings.address, min(rest, TRY_SECONDS), arguments))
+        except Exception as error:  # what is no Dask scheduler may answer anything, and be read as anything
+            log.debug("no connection", exc_info=error)
+            seen, hopeless = _seen(error, settings)
+            seen = seen or said or "nothing answers there as a Dask scheduler does"  # a last, short try tells little
+        else:
+            return
+        if hopeless or deadline - time.monotonic() < PAUSE_SECONDS:
+            after = "" if hopeless else f" after {settings.startup_timeout:g} s"
+            raise StartupError(f"no Dask scheduler at {settings.address}{after}: {seen}")
+        if seen != said:
+            log.info("waiting for %s: %s", settings.address, seen)
+            said = seen
+        time.sleep(PAUSE_SECONDS)
+
+
+def _connection_arguments(settings: RunSettings) -> dict[str, Any]:
+    """Return how Dask's configuration has a client identify itself. Raises InputError if there is no key for TLS."""
+    from distributed import Security
+
+    try:
+        arguments: dict[str, Any] = Security().get_connection_args("client")
+    except OSError as error:  # an SSLError too
+        raise InputError(f"the key pair for {settings.address} cannot be used, see {TLS_VARIABLES}: {error}") from error
+    if settings.tls and not arguments["ssl_context"]:
+        raise InputError(f"{settings.address} needs a key pair; name its files in {TLS_VARIABLES}")
+    return arguments
+
+
+async def _knock(address: str | None, seconds: float, arguments: dict[str, Any]) -> None:
+    """Connect as a client would, and leave. Raises whatever prevents it."""
+    from distributed.comm import connect
+
+    async with asyncio.timeout(seconds + 1):  # a server of another kind may never answer, and connect then waits on
+        comm = await connect(address, timeout=seconds, **arguments)
+        await comm.close()
+
+
+def _seen(error: BaseException, settings: RunSettings) -> tuple[str | None, bool]:
+    """Return what an error says of the address, if anything, and whether it is hopeless to wait for a change."""
+    for cause in _causes(error):
+        hopeless = _refused_by_tls(cause)
+        if hopeless:
+            return hopeless, True
+        passing = _not_reached(cause, settings)
+        if passing:
+            return passing, False
+    return None, False
+
+
+def _refused_by_tls(cause: BaseException) -> str | None:
+    from distributed.comm.core import FatalCommClosedError
+
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not from the CA of this client: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed ({cause.reason}): does the scheduler speak plain tcp://, or refuse this key?"
+    return str(cause) or None if isinstance(cause, FatalCommClosedError) and not cause.__cause__ else None
+
+
+def _not_reached(cause: BaseException, settings: RunSettings) -> str | None:
+    if isinstance(cause, socket.gaierror):
+        host = str(settings.address).rpartition("://")[2].rpartition(":")[0]
+        return f"the name {host} cannot be resolved ({cause.strerror})"
+    if isinstance(cause, ConnectionRefusedError):
+        return "the connection was refused: nothing listens there"
+    if isinstance(cause, ConnectionError):
+        return "the other side closed the connection" + ("" if settings.tls else "; does it speak tls://?")
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _wait_for_workers(client: Client, settings: RunSettings, deadline: float) -> None:
+    try:
+        client.wait_for_workers(settings.min_workers, timeout=max(deadline - time.monotonic(), 1))
+    except TimeoutError as error:
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        raise StartupError(
+            f"{settings.address} has {count} of {settings.min_workers} workers after {settings.startup_timeout:g} s; "
+            "start workers there, or lower --min-workers"
+        ) from error

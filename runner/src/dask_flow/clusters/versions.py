@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["check_versions", "mismatches"]
 
 PACKAGES = ("python", "dask", "distributed", "cloudpickle", "msgpack")
+# Only flows of this package's own API need it on the workers, so that none at all is no difference.
+OWN_PACKAGE = "dask-flow"
+NONE = "none"
 
 
 def check_versions(client: Client) -> None:
     """Raise InputError with a table of the versions that differ; another attempt would find the same."""
-    found = client.get_versions()
+    found = client.get_versions(packages=[OWN_PACKAGE])
     rows = mismatches(found["client"], found["scheduler"], [each for each in found["workers"].values() if each])
     if rows:
         raise InputError(
@@ -31,16 +34,18 @@ def mismatches(
 ) -> list[tuple[str, str, str, str]]:
     """Return (package, runner's, scheduler's, workers' versions) of each that differs; Python's by its minor one."""
     rows = []
-    for package in PACKAGES:
+    workers = list(workers)
+    for package in (*PACKAGES, OWN_PACKAGE):
         ours, theirs = _version(runner, package), _version(scheduler, package)
         others = sorted({_version(worker, package) for worker in workers})
-        if {ours, theirs, *others} != {ours}:
+        fitting = {ours, NONE} if package == OWN_PACKAGE else {ours}
+        if not {theirs, *others} <= fitting:
             rows.append((package, ours, theirs, ", ".join(others)))
     return rows
 
 
 def _version(of: Mapping[str, Any], package: str) -> str:
-    version = str(of["packages"].get(package) or "none")
+    version = str(of["packages"].get(package) or NONE)
     return ".".join(version.split(".")[:2]) if package == "python" else version
 
 

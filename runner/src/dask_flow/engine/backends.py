@@ -247,13 +247,15 @@ class DaskBackend:
             _Told.of(future._state, one, self.client)  # noqa: SLF001 - see there
 
     def error(self, future: Any) -> BaseException | None:
-        """Fetch what the call raised."""
+        """Fetch what the call raised. Raises CancelledError if the scheduler is gone, and all that it knew."""
         if future.status == "finished":
             return None
+        if future.status == "cancelled":
+            future.result()
         error: BaseException
         try:
             error = future.exception() or RuntimeError(f"the task ended as {future.status}")
-        except BaseException as lost:  # cancelled: the scheduler is gone
+        except Exception as lost:
             error = lost
         try:
             return error.with_traceback(future.traceback())

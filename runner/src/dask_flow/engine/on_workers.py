@@ -18,6 +18,7 @@ from dask_flow.engine.backends import DaskBackend
 from dask_flow.engine.items import Summary
 from dask_flow.engine.output import TaskOutput
 from dask_flow.errors import StartupError
+from dask_flow.worker_plugins import unregister
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
@@ -150,7 +151,7 @@ def on_workers(client: Client) -> Iterator[DaskBackend]:
     try:
         yield backend
     finally:
+        for name in backend.plugins:
+            unregister(client, name)
         if client.status == "running":
-            for name in backend.plugins:
-                client.unregister_worker_plugin(name)
             client.unsubscribe_topic(backend.topic)

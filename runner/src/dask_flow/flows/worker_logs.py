@@ -19,6 +19,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from dask_flow.by_value import send_by_value
 from dask_flow.errors import StartupError
+from dask_flow.worker_plugins import unregister
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
@@ -138,8 +139,8 @@ def worker_logs(
         flushed.wait(FLUSH_SECONDS)
     finally:
         listener.stop()
+        unregister(client, topic)
         if client.status == "running":
-            client.unregister_worker_plugin(topic)
             client.unsubscribe_topic(topic)
 
 
