@@ -95,7 +95,7 @@ lock: $(VENV)/dev ## Renew the lock files
 	done
 
 docs: ## Renew what is generated: the chart's README
-	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level warning
+	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level error
 
 schema: $(VENV)/dev ## Renew the schema that pod specs are checked by, from the test node's API server
 	KUBECONFIG=$$(tests/node/up) $(VENV)/bin/python tests/tools/pod_schema.py >$(VENV)/pod_schema.json

@@ -1,6 +1,8 @@
 """The chart as helm renders it."""
 
+import importlib.resources
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,10 +12,13 @@ CHART = Path(__file__).parents[2] / "charts/dask-flow"
 
 
 class Chart:
-    """The chart as helm renders it."""
+    """The chart in a folder as helm renders it."""
+
+    def __init__(self, path=CHART):
+        self.path = path
 
     def run(self, values, *args, release="r", namespace="ns"):
-        command = ["helm", "template", release, str(CHART), "-n", namespace, "-f", "-", *args]
+        command = ["helm", "template", release, str(self.path), "-n", namespace, "-f", "-", *args]
         return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
 
     def text(self, *args, **values):
@@ -24,8 +29,13 @@ class Chart:
     def objects(self, *args, **values):
         return [each for each in yaml.safe_load_all(self.text(*args, **values)) if each]
 
-    def only(self, kind, *args, **values):
+    def of_kind(self, kind, *args, **values):
+        """Return the objects of a kind by their names."""
         found = [each for each in self.objects(*args, **values) if each["kind"] == kind]
+        return {each["metadata"]["name"]: each for each in found}
+
+    def only(self, kind, *args, **values):
+        found = list(self.of_kind(kind, *args, **values).values())
         assert len(found) == 1, f"{len(found)} objects of kind {kind}"
         return found[0]
 
@@ -35,7 +45,35 @@ class Chart:
     def pod(self, **values):
         return self.job_spec(**values)["template"]["spec"]
 
+    def notes(self, **values):
+        command = ["helm", "install", "r", str(self.path), "-n", "ns", "-f", "-", "--dry-run=client"]
+        done = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=True)
+        return done.stdout.partition("NOTES:")[2]
+
     def error(self, **values):
         done = self.run(values)
         assert done.returncode != 0, "helm accepted these values"
         return done.stderr
+
+
+def env(pod):
+    return {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+
+
+def pod_templates(objects):
+    """Return the templates of all pods that these objects make."""
+    specs = [each["spec"] for each in objects if each["kind"] in ("Job", "CronJob", "Deployment")]
+    return [spec.get("jobTemplate", {}).get("spec", spec)["template"] for spec in specs]
+
+
+def chart_with_operator(folder, version):
+    """Copy the chart to `folder` with its dependency, packaged as this version from what dask-kubernetes brings."""
+    copy = shutil.copytree(CHART, Path(folder) / CHART.name)
+    helm = importlib.resources.files("dask_kubernetes") / "operator/deployment/helm/dask-kubernetes-operator"
+    with importlib.resources.as_file(helm) as source:
+        subprocess.run(
+            ["helm", "package", source, "--version", version, "--app-version", version, "-d", copy / "charts"],
+            capture_output=True,
+            check=True,
+        )
+    return copy

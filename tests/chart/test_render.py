@@ -1,21 +1,18 @@
 """What the chart makes of its values."""
 
-import ast
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from dask_flow import cli
 from dask_flow.manifests import permissions
 from dask_flow.params import parse_args
-from dask_flow.settings import RunSettings
+from dask_flow.settings import resolve
 from dask_flow.specs import parse_spec
-from rendering import CHART
+from rendering import CHART, env, pod_templates
 
 ROOT = CHART.parents[1]
 FLOW = {"files": {"flow.py": "def main(): return 1\n"}}
@@ -23,32 +20,34 @@ CI_VALUES = sorted(CHART.glob("ci/*-values.yaml"))
 RUNS = [*CI_VALUES, *sorted((ROOT / "values").glob("*.yaml"))]
 
 
-def env(pod):
-    return {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
-
-
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_rendering_twice_gives_the_same_bytes(chart, path):
+def test_rendering_twice_gives_the_same_bytes(complete_chart, path):
     values = yaml.safe_load(path.read_text())
 
-    assert chart.run(values).stdout == chart.run(values).stdout != ""
+    assert complete_chart.run(values).stdout == complete_chart.run(values).stdout != ""
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_every_pod_is_restricted(chart, path):
-    for each in chart.objects("-f", str(path)):
-        if each["kind"] not in ("Job", "CronJob"):
-            continue
-        job = each["spec"] if each["kind"] == "Job" else each["spec"]["jobTemplate"]["spec"]
-        spec = job["template"]["spec"]
+def test_every_pod_is_restricted(complete_chart, path):
+    templates = pod_templates(complete_chart.objects("-f", str(path)))
+
+    assert templates
+    for spec in (template["spec"] for template in templates):
         assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
         for container in spec["containers"]:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }
+            given = container["securityContext"]
+            assert (given["allowPrivilegeEscalation"], given["readOnlyRootFilesystem"]) == (False, True)
+            assert given["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_every_pod_of_the_charts_own_may_write_to_tmp_and_has_no_token_without_need(chart, path):
+    for each in pod_templates(chart.objects("-f", str(path), "--set", "operator.enabled=false")):
+        for container in each["spec"]["containers"]:
             assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+        assert each["spec"]["enableServiceLinks"] is False
+        if each["metadata"]["labels"]["app.kubernetes.io/component"] != "runner":
+            assert each["spec"]["automountServiceAccountToken"] is False
 
 
 def test_template_is_a_suspended_cronjob(chart):
@@ -85,14 +84,29 @@ def test_failures_of_the_flow_are_final_and_those_of_the_cluster_are_not(chart):
 
 
 @pytest.mark.parametrize(
-    "cluster", [{}, {"tls": False}, {"scheduler": "pod"}, {"schedulerSpec": "kind: Pod", "tls": False}]
+    "cluster",
+    [
+        {},
+        {"tls": True},
+        {"tls": False},
+        {"scheduler": "pod"},
+        {"schedulerSpec": "kind: Pod", "tls": False},
+        {"mode": "operator"},
+        {"mode": "operator", "schedulerSpec": "kind: Pod", "scheduler": "pod"},
+    ],
 )
 def test_role_grants_what_the_runner_needs_and_no_more(chart, cluster):
-    role = chart.only("Role", flow=FLOW, cluster=cluster)
-    granted = {resource: tuple(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+    rules = chart.only("Role", flow=FLOW, cluster=cluster)["rules"]
+    granted = {
+        ".".join(filter(None, (resource, group))): tuple(rule["verbs"])
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    given = {"scheduler": cluster.get("scheduler"), "tls": cluster.get("tls"), "cluster": cluster.get("mode")}
+    given["scheduler_spec"] = Path("s.yaml") if "schedulerSpec" in cluster else None
 
-    scheduler = "pod" if cluster.keys() & {"scheduler", "schedulerSpec"} else "runner"
-    assert granted == permissions(RunSettings(target="f", tls=cluster.get("tls", True), scheduler=scheduler))
+    assert granted == permissions(resolve({"target": "f", **given}, {}, in_kubernetes=True))
 
 
 def test_settings_are_options_of_the_runner(chart):
@@ -155,9 +169,7 @@ def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path
 
 
 def test_what_is_not_given_is_left_to_the_flow(chart):
-    assert set(env(chart.pod(flow=FLOW))) == {
-        *("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_STARTUP_TIMEOUT", "DASK_FLOW_TLS")
-    }
+    assert set(env(chart.pod(flow=FLOW))) == {*("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_STARTUP_TIMEOUT")}
 
 
 def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
@@ -196,8 +208,8 @@ def test_target_may_be_in_the_image(chart, target):
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
 
 
-@pytest.mark.parametrize(("mode", "roles"), [("auto", 2), ("pods", 2), ("static", 0), ("local", 0)])
-def test_only_the_mode_that_makes_pods_has_a_role_and_a_token(chart, mode, roles):
+@pytest.mark.parametrize(("mode", "roles"), [("auto", 2), ("pods", 2), ("operator", 2), ("static", 0), ("local", 0)])
+def test_only_modes_that_make_a_cluster_have_a_role_and_a_token(chart, mode, roles):
     cluster = {"mode": mode, "address": "tcp://s:1" if mode == "static" else ""}
     objects = chart.objects(flow=FLOW, cluster=cluster)
 
@@ -212,7 +224,7 @@ def test_pod_spec_is_merged_containers_by_name(chart):
             {"name": "sidecar", "image": "s"},
             {
                 "name": "runner",
-                "env": [{"name": "A", "value": "1"}],
+                "env": [{"name": "A", "value": "1"}, {"name": "DASK_FLOW_STARTUP_TIMEOUT", "value": "9"}],
                 "volumeMounts": [{"name": "v", "mountPath": "/v"}],
             },
         ],
@@ -224,7 +236,8 @@ def test_pod_spec_is_merged_containers_by_name(chart):
 
     assert (runner["name"], sidecar["name"]) == ("runner", "sidecar")
     assert env(pod)["A"] == "1"
-    assert env(pod)["DASK_FLOW_TLS"] == "true"
+    assert [each["value"] for each in runner["env"] if each["name"] == "DASK_FLOW_STARTUP_TIMEOUT"] == ["9"]
+    assert env(pod)["DASK_FLOW_POD_NAME"] is None
     assert [mount["name"] for mount in runner["volumeMounts"]] == ["tmp", "files", "v"]
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "files", "v"]
     assert pod["nodeSelector"] == {"disk": "ssd"}
@@ -241,108 +254,3 @@ def test_image_by_tag_or_digest(chart):
 
 def test_defaults_alone_render(chart):
     assert {each["kind"] for each in chart.objects()} == {"ServiceAccount", "Role", "RoleBinding", "CronJob"}
-
-
-WRONG = [
-    ({"cluster": {"minWorkers": 0}}, "cluster.minWorkers|/cluster/minWorkers"),
-    ({"cluster": {"minWorkers": "2"}}, "minWorkers"),
-    (
-        {"cluster": {"minWorkers": 3, "maxWorkers": 2}},
-        r"cluster.minWorkers \(3\) is more than cluster.maxWorkers \(2\)",
-    ),
-    ({"cluster": {"mode": "moon"}}, "mode"),
-    ({"cluster": {"mode": "static"}}, "cluster.mode is static, so cluster.address must name the scheduler"),
-    ({"cluster": {"address": "tcp://s:1"}}, "cluster.address is set, but cluster.mode is auto"),
-    ({"cluster": {"address": "s:1", "mode": "static"}}, "address"),
-    ({"cluster": {"workers": 2}}, "workers"),
-    ({"cluster": {"startupTimeoutSeconds": 0}}, "startupTimeoutSeconds"),
-    ({"run": {"mode": "daily"}}, "mode"),
-    ({"run": {"mode": "cronjob"}, "flow": FLOW}, "run.mode is cronjob, so run.schedule must say when"),
-    ({"run": {"mode": "job"}}, "run.mode job needs a flow"),
-    ({"run": {"backoffLimit": -1}}, "backoffLimit"),
-    ({"run": {"concurrencyPolicy": "Maybe"}}, "concurrencyPolicy"),
-    ({"flow": {"files": {"a.py": "", "b.py": ""}}}, "flow.files has several files; set flow.target .* a.py, b.py"),
-    ({"flow": {"files": {"a/b.py": ""}}}, "a/b.py"),
-    ({"flow": {"env": [{"value": "1"}]}}, "name"),
-    ({"flow": {"args": "--days 7"}}, "args"),
-    ({"flow": {"args": [7]}}, "args"),
-    ({"image": {"digest": "sha256:1"}}, "digest"),
-    ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
-    ({"flows": {}}, "flows"),
-]
-
-
-@pytest.mark.parametrize(("values", "message"), WRONG)
-def test_wrong_values_are_refused_with_their_key(chart, values, message):
-    assert re.search(message, chart.error(**values))
-
-
-def test_a_minimum_alone_is_no_mistake(chart):
-    assert env(chart.pod(flow=FLOW, cluster={"minWorkers": 3}))["DASK_FLOW_MIN_WORKERS"] == "3"
-
-
-def leaves(values, prefix=()):
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, (*prefix, key))
-        else:
-            yield (*prefix, key)
-
-
-def test_every_value_is_in_the_schema_in_a_template_and_in_the_readme():
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    templates = "".join(path.read_text() for path in CHART.glob("templates/*"))
-    readme = (CHART / "README.md").read_text()
-    keys = list(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
-
-    assert len(keys) > 25
-    for key in keys:
-        node = schema
-        for part in key:
-            node = node["properties"][part]
-        assert re.search(rf"\.{key[-1]}\b", templates), f"{'.'.join(key)} is used nowhere"
-        assert f"| {'.'.join(key)} |" in readme
-
-
-def test_readme_is_fresh(tmp_path):
-    done = subprocess.run(
-        ["helm-docs", "--chart-search-root", str(CHART.parent), "--dry-run", "--log-level", "warning"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert done.stdout.strip() == (CHART / "README.md").read_text().strip(), "run `make docs`"
-
-
-def test_ct_lint_passes():
-    done = subprocess.run(
-        ["ct", "lint", "--config", "ct.yaml", "--charts", "charts/dask-flow"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_option_has_its_environment_variable():
-    options = [each for each in cli.run.params if each.name not in ("target", "params", "args", "help")]
-
-    assert len(options) >= 11
-    for option in options:
-        assert option.envvar == "DASK_FLOW_" + option.opts[0].removeprefix("--").replace("-", "_").upper()
-    assert CliRunner().invoke(cli.run, ["--help"]).exit_code == 0
-
-
-def test_chart_and_package_have_one_version():
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    package = ast.parse((ROOT / "runner/src/dask_flow/__init__.py").read_text())
-    version = next(
-        node.value.value
-        for node in package.body
-        if isinstance(node, ast.Assign) and node.targets[0].id == "__version__"
-    )
-
-    assert chart["version"] == chart["appVersion"] == version

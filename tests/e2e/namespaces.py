@@ -64,7 +64,7 @@ class Namespace:
         values["image"] = {"repository": repository, "tag": tag}
         verb = "upgrade" if upgrade else "install"
         return run(
-            *("helm", verb, release, CHART, "-n", self.name, "-f", ROOT / "values/dev.yaml", "-f", "-", *args),
+            *("helm", verb, release, CHART, "-n", self.name, "-f", ROOT / "values/dev.yaml", *args, "-f", "-"),
             stdin=json.dumps(values),
         ).stdout
 

@@ -8,7 +8,9 @@ RUNS = [*sorted(CHART.glob("ci/*-values.yaml")), *sorted((ROOT / "values").glob(
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_the_api_server_accepts_every_object_strictly(namespace, path):
-    rendered = run("helm", "template", "r", CHART, "-n", namespace.name, "-f", path).stdout
+    # Without the operator's chart, which is not in the repository.
+    line = ("helm", "template", "r", CHART, "-n", namespace.name, "-f", path, "--set", "operator.enabled=false")
+    rendered = run(*line).stdout
 
     out = namespace.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=rendered)
 

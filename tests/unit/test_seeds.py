@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-SEEDS = Path(__file__).parents[3] / "shared/seeds"
+from seeds import seed, side, with_our_imports
 
 # Flows of the same forms, which the tests have without those documents.
 TASKS = '@task\ndef get_value(): return "Example!"\n@task\ndef output_value(value): print(value)\n'
@@ -31,30 +30,6 @@ STATIC_FORMS = {
     f'{TASKS}flow = Flow("f", environment=LocalEnvironment(executor=DaskExecutor("tcp://dask-scheduler:8786")),\n'
     f"storage={DOCKER})\n{IMPERATIVE}",
 }
-
-
-def seed(name):
-    path = SEEDS / name
-    if not path.exists():
-        pytest.skip("the seeds' documents are not there")
-    return path.read_text()
-
-
-def with_our_imports(text):
-    assert "from prefect" in text
-    return text.replace("from prefect", "from dask_flow")
-
-
-def side(text, theirs):
-    """Return one side of a text with merge conflicts."""
-    lines, where = [], None
-    for line in text.splitlines():
-        marker = line[:7]
-        if marker in ("<<<<<<<", "=======", ">>>>>>>"):
-            where = {"<<<<<<<": False, "=======": True, ">>>>>>>": None}[marker]
-        elif where in (None, theirs):
-            lines.append(line)
-    return "\n".join(lines) + "\n"
 
 
 def run(folder, text, *args, spec=""):

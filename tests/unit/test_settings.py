@@ -80,6 +80,7 @@ def test_cluster_that_is_asked_for_wins_over_the_address_that_the_flow_declares(
     declared = {"address": "tcp://dask-scheduler:8786"}
 
     assert settings(declared).cluster == "static"
+    assert settings({"cluster": "pods"}, address="tcp://x:1").cluster == "static"
     assert (settings(declared, cluster="local").cluster, settings(declared, cluster="local").address) == ("local", None)
 
 

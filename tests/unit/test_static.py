@@ -5,6 +5,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
+import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import dask
@@ -63,25 +66,29 @@ def scheduler():
         each.close()
 
 
+def unused_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Processes:
     """A scheduler and a worker in processes of their own, at an address that stays."""
 
     def __init__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = unused_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.started = []
 
-    def _start(self, name, *args):
+    def start(self, name, *args):
         line = [sys.executable, "-m", f"distributed.cli.dask_{name}", *args]
         self.started.append(subprocess.Popen(line, stderr=subprocess.DEVNULL))
 
     def start_scheduler(self):
-        self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
+        self.start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
 
     def start_worker(self):
-        self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
+        self.start("worker", self.address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
 
     def kill_scheduler(self):
         self.started[0].kill()
@@ -247,3 +254,65 @@ def test_own_version_may_be_missing_but_not_differ():
     assert mismatches(versions("0.1.0"), versions("0.1.0"), [versions("0.2.0"), versions(None)]) == [
         ("dask-flow", "0.1.0", "0.1.0", "0.2.0, none")
     ]
+
+
+def status_of(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def wait_for(condition):
+    while not condition():
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def loaded(processes):
+    """Return a function that starts a worker with the preload, and returns its process and HTTP port."""
+
+    def start(address):
+        port = unused_port()
+        options = ("--no-nanny", "--preload", "dask_flow.clusters.preload", "--dashboard-address", f"127.0.0.1:{port}")
+        processes.start("worker", address, *options)
+        wait_for(lambda: status_of(port, "/health") == 200)
+        return processes.started[-1], port
+
+    return start
+
+
+def test_worker_is_ready_when_it_has_joined(processes, loaded):
+    _, port = loaded(processes.address)
+    assert status_of(port, "/ready") == 503
+
+    processes.start_scheduler()
+
+    wait_for(lambda: status_of(port, "/ready") == 200)
+
+
+def test_worker_that_is_told_to_end_before_it_joined_does_so(loaded):
+    worker, _ = loaded("tcp://127.0.0.1:9")
+
+    worker.terminate()
+
+    assert worker.wait(timeout=20) == 0
+
+
+def test_worker_that_is_told_to_end_hands_over_its_results(processes, loaded):
+    processes.start_scheduler()
+    first, port = loaded(processes.address)
+    wait_for(lambda: status_of(port, "/ready") == 200)
+    with opened(processes.address, startup_timeout=60.0) as client:
+        future = client.submit(uuid.uuid4)
+        made = future.result()
+        _, port = loaded(processes.address)
+        wait_for(lambda: status_of(port, "/ready") == 200)
+
+        first.terminate()
+
+        assert first.wait(timeout=60) == 0
+        assert future.result() == made  # another run would make another one

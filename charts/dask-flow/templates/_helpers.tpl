@@ -31,11 +31,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* Whether the runner's pod has files of the chart's: true or empty. */}}
-{{- define "dask-flow.hasFiles" -}}
-{{- if or .Values.flow.files .Values.cluster.workerSpec .Values.cluster.schedulerSpec }}true{{ end }}
-{{- end }}
-
 {{/* The target with the path at which its file is mounted; empty when there is none to run. */}}
 {{- define "dask-flow.target" -}}
 {{- $files := keys .Values.flow.files | sortAlpha }}

@@ -86,6 +86,8 @@ def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kuberne
             merged[name] = default
     if given.get("cluster") not in (None, "auto", "static") and given.get("address") is None:
         merged.pop("address", None)  # what the user asks for wins over the address that the flow declares
+    if given.get("address") and given.get("cluster") is None:
+        merged.pop("cluster", None)  # and over the kind of cluster
     if in_kubernetes is None:
         in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
     merged["cluster"] = cluster_mode(merged, in_kubernetes=in_kubernetes)

@@ -9,10 +9,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from distributed.core import Status
+
 if TYPE_CHECKING:
     from distributed import Nanny, Worker
 
-__all__ = ["drain_on_sigterm", "forward_sigterm"]
+__all__ = ["drain_on_sigterm", "forward_sigterm", "has_joined"]
 
 LOOK_SECONDS = 0.1
 REASON = "dask-flow-drain"
@@ -21,7 +23,8 @@ REASON = "dask-flow-drain"
 def drain_on_sigterm(worker: Worker) -> None:
     """From now on, have the worker of this process drain on SIGTERM; `dask worker` itself would end at once.
 
-    The kubelet's SIGKILL, at the end of the pod's grace period, is the limit.
+    The kubelet's SIGKILL, at the end of the pod's grace period, is the limit. A worker that has not joined yet ends as
+    before, having nothing to hand over.
     """
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[None]] = []
@@ -30,8 +33,17 @@ def drain_on_sigterm(worker: Worker) -> None:
         if not tasks:
             tasks.append(loop.create_task(drain(worker)))
 
+    def on_sigterm(signum: int, frame: Any) -> None:
+        if has_joined(worker):
+            loop.call_soon_threadsafe(begin)
+        elif callable(before):
+            before(signum, frame)
+        else:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+
     if threading.current_thread() is threading.main_thread():  # signals go to no other
-        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(begin))
+        before: Any = signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def forward_sigterm(nanny: Nanny) -> None:
@@ -57,6 +69,11 @@ def forward_sigterm(nanny: Nanny) -> None:
 
     forward.nannies = nannies  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, forward)
+
+
+def has_joined(worker: Worker) -> bool:
+    """Return whether the scheduler has known the worker, which it looks for as it starts."""
+    return worker.status not in (Status.undefined, Status.init, Status.starting)
 
 
 async def drain(worker: Worker) -> None:

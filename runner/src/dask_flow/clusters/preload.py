@@ -6,20 +6,30 @@ A temporary cluster's learn the same by plugins from its runner.
 from __future__ import annotations
 
 from distributed import Nanny, Scheduler, Worker
+from distributed.http.utils import RequestHandler
 
-from dask_flow.clusters.drain import drain_on_sigterm, forward_sigterm
+from dask_flow.clusters.drain import drain_on_sigterm, forward_sigterm, has_joined
 from dask_flow.clusters.openssl_errors import keep_connections_apart
 
 __all__ = ["dask_setup"]
 
 
+class Ready(RequestHandler):  # type: ignore[misc]
+    """Answers whether the worker has joined its scheduler, which /health does not: it is there before."""
+
+    def get(self) -> None:
+        """Answer with status 200 or 503."""
+        self.set_status(200 if has_joined(self.server) else 503)
+
+
 def dask_setup(server: Scheduler | Worker | Nanny) -> None:
-    """Have a worker hand over what it has when it is told to end; keep TLS connections apart in each process.
+    """Have a worker say at /ready whether it has joined, and hand over what it has when it is told to end.
 
     Dask calls this, by this name, once the process has its event loop.
     """
     keep_connections_apart()
     if isinstance(server, Worker):
         drain_on_sigterm(server)
+        server.http_application.add_handlers(".*", [("/ready", Ready, {"dask_server": server})])
     elif isinstance(server, Nanny):
         forward_sigterm(server)
