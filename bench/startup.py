@@ -1,4 +1,6 @@
-"""Job created → first task done → all gone: this chart's Job, KubeCluster inside a Job, and DaskJob; two workers each.
+"""Job created → first task done → all gone: this chart's Jobs, KubeCluster inside a Job, and DaskJob; two workers each.
+
+The chart's Jobs are of three modes: pods (`dask-flow`), operator and static.
 
 Needs helm, KUBECONFIG, and a cluster that has the image. Installs the Dask operator from the dask-kubernetes wheel for
 the time of the benchmark. The peers get the commands without which they do not start with today's distributed.
@@ -12,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,13 @@ DASK_JOBS = ("kubernetes.dask.org", "v1", NAMESPACE, "daskjobs")
 WORKERS = 2
 TIMEOUT_SECONDS = 120
 ATTEMPTS = 5
+FIRST = "first task (s)"
+# Ours: the release and its values.
+RELEASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dask-flow": ("bench", {"cluster": {"mode": "pods"}}),
+    "operator": ("operator", {"cluster": {"mode": "operator"}}),
+    "static": ("static", {"cluster": {"mode": "static"}, "static": {"enabled": True, "worker": {"replicas": WORKERS}}}),
+}
 
 # The time at which the first task was done, by the clock of the node that all run on, and the runner's memory.
 FLOW = (
@@ -60,18 +70,15 @@ def main() -> None:
     config.load_kube_config()
     with installed(options.image):
         samples = measure(contenders(options.image), options.runs)
-    medians = {key: statistics.median(values) for key, values in samples.items()}
-    ours = medians["dask-flow", "first task (s)"]
-    ratios = {f"first_task/{peer}": ours / medians[peer, "first task (s)"] for peer in ("KubeCluster", "DaskJob")}
+    firsts = {what: statistics.median(values) for (what, metric), values in samples.items() if metric == FIRST}
+    ratios = {f"first_task/{peer}": firsts["dask-flow"] / firsts[peer] for peer in ("KubeCluster", "DaskJob")}
+    ratios["first_task operator/KubeCluster"] = firsts["operator"] / firsts["KubeCluster"]
     show(samples, ratios, options.json)
 
 
 def contenders(image: str) -> dict[str, Callable[[str], None]]:
     """Return how each is started: a function of the run's name."""
     batch, custom = client.BatchV1Api(), client.CustomObjectsApi()
-
-    def dask_flow(name: str) -> None:
-        start(NAMESPACE, name)
 
     def kube_cluster(name: str) -> None:
         script = f"SPEC, NAMESPACE = {cluster_spec(name, image)!r}, {NAMESPACE!r}" + KUBECLUSTER
@@ -82,7 +89,8 @@ def contenders(image: str) -> dict[str, Callable[[str], None]]:
     def dask_job(name: str) -> None:
         custom.create_namespaced_custom_object(*DASK_JOBS, dask_job_of(name, image))
 
-    return {"dask-flow": dask_flow, "KubeCluster": kube_cluster, "DaskJob": dask_job}
+    ours = {what: partial(start, NAMESPACE, release=release) for what, (release, _) in RELEASES.items()}
+    return {**ours, "KubeCluster": kube_cluster, "DaskJob": dask_job}
 
 
 def pod_spec(image: str, args: list[str]) -> dict[str, Any]:
@@ -143,14 +151,17 @@ def one_run(name: str, begin: Callable[[str], None]) -> dict[str, float]:
         print(f"# {name} failed: {log.splitlines()[-1]}", flush=True)
         return {}
     done = float(found["done"])
-    figures = {"first task (s)": done - started, "first task → all gone (s)": gone - done}
+    figures = {FIRST: done - started, "first task → all gone (s)": gone - done}
     if found["memory"]:
         figures["runner's memory (MiB)"] = float(found["memory"])
     return figures
 
 
 def follow(name: str, version: str) -> tuple[str, float]:
-    """Wait until the run's own pod has ended and every other is deleted; return its name and the last deletion."""
+    """Wait until the run's own pod has ended and every other is deleted; return its name and the last deletion.
+
+    A run that makes no pods is all gone when it has ended.
+    """
     runner, ended, others, gone = "", False, set(), 0.0
     for event in watch.Watch().stream(
         client.CoreV1Api().list_namespaced_pod, NAMESPACE, resource_version=version, timeout_seconds=TIMEOUT_SECONDS
@@ -160,6 +171,8 @@ def follow(name: str, version: str) -> tuple[str, float]:
             continue
         if any(container.name == "runner" for container in pod.spec.containers):
             runner, ended = pod.metadata.name, pod.status.phase in ("Succeeded", "Failed")
+            if ended and not gone:
+                gone = time.time()
         elif event["type"] == "DELETED":
             others.discard(pod.metadata.name)
             gone = time.time()
@@ -189,8 +202,11 @@ def installed(image: str) -> Iterator[None]:
         )
     kubectl("create", "namespace", NAMESPACE)
     try:
-        cluster = {"minWorkers": WORKERS, "maxWorkers": WORKERS}
-        install(NAMESPACE, image, {"cluster": cluster, "flow": {"files": {"flow.py": FLOW}}})
+        for release, values in RELEASES.values():
+            cluster = {"minWorkers": WORKERS, "maxWorkers": WORKERS, **values["cluster"]}
+            given = {**values, "cluster": cluster, "flow": {"files": {"flow.py": FLOW}}}
+            install(NAMESPACE, image, given, release)
+        kubectl("rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s")
         install_operator(image)
         yield
     finally:

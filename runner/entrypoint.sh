@@ -30,6 +30,7 @@ case "${1:-}" in
       worker | scheduler) module=distributed.cli.dask_$2 && shift 2 && exec python -m "$module" "$@" ;;
     esac
     ;;
+  --liveness*) set -- kopf run -m dask_kubernetes.operator.controller "$@" ;; # the arguments of the Dask operator's chart
   run | -*) set -- dask-flow "$@" ;;
 esac
 exec "$@"

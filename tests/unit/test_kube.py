@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import urllib3
 from dask_flow.errors import InputError, StartupError
-from dask_flow.kube import Kube, Server
+from dask_flow.kube import Kube, NotFoundError, Server
+from dask_flow.kube_refusals import UnknownKindError
 
 POD = {"metadata": {"name": "w-0"}}
 CONFLICT = {"message": "Operation cannot be fulfilled on resourcequotas", "reason": "Conflict"}
@@ -135,3 +136,28 @@ def test_lack_of_a_role_is_said_with_the_way_out(server):
 
     with pytest.raises(StartupError, match="serviceaccount:jobs:r may not create pods in namespace jobs; a Role must"):
         kube(server, patience_seconds=0).create_pods([POD])
+
+
+def test_role_of_the_operators_mode_is_named_where_that_is_missing(server):
+    message = FORBIDDEN["message"].replace(
+        '"pods" in API group ""', '"daskclusters" in API group "kubernetes.dask.org"'
+    )
+    server.answers = [(403, {"message": message, "reason": "Forbidden"})]
+
+    with pytest.raises(
+        StartupError, match=r"may not create daskclusters in .*rbac\.create=true, cluster\.mode=operator\)"
+    ):
+        kube(server, patience_seconds=0).create("daskclusters.kubernetes.dask.org", {})
+
+    assert server.asked[0][0] == "/apis/kubernetes.dask.org/v1/namespaces/jobs/daskclusters"
+
+
+@pytest.mark.parametrize(("body", "unknown"), [({}, True), ({"message": "x", "reason": "NotFound"}, False)])
+def test_kind_that_is_not_known_is_told_from_an_object_that_is_not_there(server, body, unknown):
+    server.answers = [(404, body)]
+
+    with pytest.raises(NotFoundError) as raised:
+        kube(server).create("daskclusters.kubernetes.dask.org", {}, strict=True)
+
+    assert isinstance(raised.value, UnknownKindError) is unknown
+    assert server.asked[0][0].endswith("/daskclusters?fieldValidation=Strict")

@@ -1,5 +1,5 @@
 import pytest
-from dask_flow.pod_status import has_ended, is_ready, mount_problem, problem
+from dask_flow.pod_status import ends, has_ended, is_ready, mount_problem, problem, refusal
 
 
 def pod(**status):
@@ -146,3 +146,58 @@ def test_pod_that_is_deleted_and_ends_in_order_was_deleted():
 )
 def test_pod_on_its_way_has_no_problem(status):
     assert problem(pod(**status)) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "restarts", "count", "cause"),
+    [
+        ({"running": {}}, {}, 0, 0, None),
+        ({"terminated": {"exitCode": 3, "reason": "Error"}}, {}, 0, 1, "exit code 3"),
+        ({"running": {}}, {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, 2, 2, "OOMKilled"),
+    ],
+)
+def test_ends_of_a_container_that_is_started_again_are_counted(state, last, restarts, count, cause):
+    container = {"name": "worker", "state": state, "lastState": last, "restartCount": restarts}
+    made = pod(phase="Running", containerStatuses=[{"name": "log", "restartCount": 9, "state": {}}, container])
+    made["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "worker"}
+
+    found, last_end = ends(made)
+
+    assert (found, last_end and last_end.cause) == (count, cause)
+    assert last_end is None or not last_end.orderly
+
+
+def test_end_without_an_error_is_orderly():
+    container = {"name": "worker", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+    made = pod(phase="Running", containerStatuses=[container])
+    made["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "worker"}
+
+    assert ends(made)[1].orderly
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (
+            {
+                "reason": "FailedCreate",
+                "message": "exceeded\nquota",
+                "involvedObject": {"kind": "ReplicaSet", "name": "r"},
+            },
+            "pods of ReplicaSet r cannot be made: exceeded quota",
+        ),
+        (
+            {"type": "Error", "message": "Handler failed", "involvedObject": {"kind": "DaskCluster", "name": "c"}},
+            "the Dask operator: Handler failed",
+        ),
+        ({"type": "Warning", "message": "not yet", "involvedObject": {"kind": "DaskCluster", "name": "c"}}, None),
+        (
+            {"type": "Warning", "reason": "BackOff", "message": "x", "involvedObject": {"kind": "Pod", "name": "p"}},
+            None,
+        ),
+    ],
+)
+def test_refusal_is_what_a_controller_may_not_do(event, text):
+    found = refusal(event)
+
+    assert (found and found.text) == text

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from types import SimpleNamespace
 
 import pytest
-from dask_flow.clusters.spec_cluster import FORGIVEN_SECONDS, PodsAdaptive, PodsCluster
+from dask_flow.clusters.run_cluster import FORGIVEN_SECONDS
+from dask_flow.clusters.spec_cluster import PodsAdaptive, PodsCluster
 from dask_flow.pod_status import Problem
 
 OOM = Problem("pod w-0 ended: OOMKilled", "OOMKilled")

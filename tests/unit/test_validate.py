@@ -8,6 +8,7 @@ import yaml
 from click.testing import CliRunner
 from dask_flow import cli, log
 from dask_flow.clusters.versions import mismatches
+from dask_flow.validate import plan
 from test_pod_check import BROKEN
 
 SEED = Path(__file__).parent / "worker_spec.yaml"
@@ -66,6 +67,18 @@ def test_pods_are_printed_as_manifests_and_the_plan_as_a_sentence(tmp_path):
     assert done.stderr.splitlines()[-1].endswith(plan)
     assert done.stderr.count("warning: ") == 3
     assert "checked without a cluster" in done.stderr
+
+
+def test_operators_plan_is_its_cluster_and_nothing_else():
+    options = {"cluster": "operator", "target": None, "scheduler_spec": None, "worker_spec": None, "min_workers": 2}
+
+    planned = plan(options, "jobs")
+    (cluster,) = planned.manifests
+
+    assert (cluster["kind"], cluster["metadata"]["namespace"]) == ("DaskCluster", "jobs")
+    assert cluster["spec"]["worker"]["replicas"] == 2
+    assert planned.summary() == "worker pods: 2; scheduler: in a pod of its own; mutual TLS: off"
+    assert [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in planned.pods] == ["scheduler", "worker"]
 
 
 def test_flow_that_cannot_be_loaded_is_exit_code_2(validate, tmp_path):

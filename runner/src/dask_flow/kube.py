@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from dask_flow.errors import DaskFlowError, InputError, StartupError
+from dask_flow.errors import DaskFlowError, StartupError
+from dask_flow.kube_refusals import BAD_REQUEST, ConflictError, ExistsError, ForbiddenError, NotFoundError, refusal_of
 
 __all__ = ["ExistsError", "Kube", "NotFoundError", "Server"]
 
@@ -37,15 +37,7 @@ ROLES_PAUSE_SECONDS = 0.5
 WATCH_SECONDS = 300
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
-FORBIDDEN = re.compile(
-    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
-    r'.*in the namespace "(?P<namespace>[^"]+)"'
-)
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-BAD_REQUEST = 400
-NOT_FOUND = 404
-CONFLICT = 409
-UNPROCESSABLE = 422
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,24 +67,8 @@ class Server:
         )
 
 
-class NotFoundError(StartupError):
-    """The API server has no such object."""
-
-
-class ExistsError(StartupError):
-    """The API server has an object of this name already."""
-
-
-class ConflictError(StartupError):
-    """Somebody else changed something at the same time, such as the use of a quota: ask again."""
-
-
-class ForbiddenError(StartupError):
-    """The client may not do this."""
-
-
 class Kube:
-    """Objects of one namespace, each kind by its plural name, such as `pods`.
+    """Objects of one namespace, each kind by its plural name: `pods`, with a group `daskclusters.kubernetes.dask.org`.
 
     Every method raises StartupError, with what was refused and what would allow it, or InputError for an object that
     is not valid. Requests are repeated for a minute while the API server is away or overloaded.
@@ -159,12 +135,20 @@ class Kube:
         """Return all objects of a kind."""
         return list(self._call("GET", resource)["items"])
 
-    def create(self, resource: str, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    def get(self, resource: str, name: str) -> dict[str, Any]:
+        """Return one object."""
+        return self._call("GET", f"{resource}/{name}")
+
+    def create(
+        self, resource: str, body: dict[str, Any], *, dry_run: bool = False, strict: bool = False
+    ) -> dict[str, Any]:
         """Create an object and return it as the API server has it.
 
-        With `dry_run`, the API server only checks the object, as strictly as it can.
+        With `dry_run`, the API server only checks the object, as strictly as it can. With `strict`, it refuses fields
+        that it does not know, rather than leave them out.
         """
-        query = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
+        query = {"dryRun": "All"} if dry_run else {}
+        query |= {"fieldValidation": "Strict"} if dry_run or strict else {}
         return self._call("POST", resource, body, **query)
 
     def create_pods(self, pods: Iterable[dict[str, Any]]) -> None:
@@ -189,10 +173,12 @@ class Kube:
 
     def may(self, verb: str, resource: str) -> bool:
         """Return whether this client may do this in the namespace."""
+        name, _, group = resource.partition(".")
+        attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": name}
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {"namespace": self.namespace, "verb": verb, "resource": resource}},
+            "spec": {"resourceAttributes": attributes},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         return bool(self._call("POST", path, review)["status"]["allowed"])
@@ -202,9 +188,15 @@ class Kube:
         with suppress(NotFoundError):
             self._call("DELETE", f"pods/{name}")
 
-    def delete_all(self, resource: str, selector: str, grace_period_seconds: int) -> list[dict[str, Any]]:
-        """Delete all objects that the label selector matches, in one call, and return them."""
+    def delete_all(
+        self, resource: str, selector: str, grace_period_seconds: int, *, owned_first: bool = False
+    ) -> list[dict[str, Any]]:
+        """Delete all objects that the label selector matches, in one call, and return them.
+
+        With `owned_first`, Kubernetes deletes first what they own, at once, whoever else has a finalizer on them.
+        """
         query: dict[str, Any] = {"labelSelector": selector, "gracePeriodSeconds": grace_period_seconds}
+        query |= {"propagationPolicy": "Foreground"} if owned_first else {}
         return list(self._call("DELETE", resource, **query).get("items") or ())
 
     def watch_pods(self, selector: str, stop: threading.Event) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -230,9 +222,10 @@ class Kube:
             except DaskFlowError:
                 stop.wait(1)
 
-    def watch_warnings(self, stop: threading.Event) -> Iterator[dict[str, Any]]:
-        """Yield the warnings about pods that Kubernetes records as Events, until `stop` is set or this is refused."""
-        selector = "type=Warning,involvedObject.kind=Pod"
+    def watch_warnings(
+        self, stop: threading.Event, selector: str = "type=Warning,involvedObject.kind=Pod"
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the warnings that Kubernetes records as Events, about pods, until `stop` is set or this is refused."""
         while not stop.is_set():
             try:
                 for _, event in self._events("events", WATCH_SECONDS, fieldSelector=selector):
@@ -274,6 +267,12 @@ class Kube:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise StartupError(f"the watch of {resource} broke off: {error}") from error
 
+    def _url(self, path: str) -> str:
+        kind, slash, name = path.partition("/")
+        resource, _, group = kind.partition(".")
+        root = f"/apis/{group}/v1" if group else "/api/v1"
+        return f"{root}/namespaces/{self.namespace}/{resource}{slash}{name}"
+
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
         response = self._request(method, path, body, **query)
         try:
@@ -290,7 +289,7 @@ class Kube:
         read_seconds: float = READ_SECONDS,
         **query: Any,
     ) -> urllib3.BaseHTTPResponse:
-        url = path if path.startswith("/") else f"/api/v1/namespaces/{self.namespace}/{path}"
+        url = path if path.startswith("/") else self._url(path)
         until = min(time.monotonic() + self._patience_seconds, self._deadline)
         pauses: Iterator[float] = itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1]))
         while True:
@@ -301,7 +300,7 @@ class Kube:
             else:
                 if response.status < BAD_REQUEST:
                     return response
-                refusal = _refusal(f"{method} {path}", response.status, response.data)
+                refusal = refusal_of(f"{method} {path}", response.status, response.data)
                 if isinstance(refusal, ForbiddenError):
                     until = min(until, time.monotonic() + ROLES_SECONDS)
                     pauses = itertools.repeat(ROLES_PAUSE_SECONDS)
@@ -314,26 +313,3 @@ class Kube:
             time.sleep(pause)
         log.debug("the Kubernetes API refused: %s", refusal)
         raise refusal
-
-
-def _refusal(call: str, status: int, body: bytes) -> DaskFlowError:
-    try:
-        answer = json.loads(body)
-        message, reason = answer["message"], answer.get("reason")
-    except (ValueError, KeyError):
-        message, reason = body.decode(errors="replace"), None
-    if status == NOT_FOUND:
-        return NotFoundError(f"{call}: {message}")
-    if status == CONFLICT and reason == "AlreadyExists":
-        return ExistsError(f"{call}: {message}")
-    if status == CONFLICT:
-        return ConflictError(f"{call}: {message}")
-    if status == UNPROCESSABLE or (status == BAD_REQUEST and call.startswith("POST")):
-        return InputError(f"the Kubernetes API finds an object of this run not valid: {message}")
-    refused = FORBIDDEN.search(message)
-    if refused:
-        return ForbiddenError(
-            "{user} may not {verb} {resource} in namespace {namespace}; a Role must grant it (chart: rbac.create=true; "
-            "for services, cluster.scheduler=pod)".format(**refused.groupdict())
-        )
-    return StartupError(f"the Kubernetes API refused {call} with status {status}: {message}")

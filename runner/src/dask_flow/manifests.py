@@ -33,10 +33,22 @@ SCHEDULER_PORT = 8786
 DASHBOARD_PORT = 8787
 TLS_PATH = "/etc/dask-flow/tls"
 # All of Dask's but distributed.http.proxy, by which the dashboard could be made to reach any address.
+DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
+DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 HTTP_ROUTES = [
     f"distributed.http.{name}"
     for name in ("scheduler.prometheus", "scheduler.info", "scheduler.json", "health", "statics")
 ]
+
+# KubeCluster reads the cluster, its group of workers, its scheduler's pod and its Service; the rest is the runner's.
+OPERATOR_PERMISSIONS = {
+    DASK_CLUSTERS: ("get", "list", "create", "deletecollection"),
+    DASK_AUTOSCALERS: ("create", "deletecollection"),
+    "daskworkergroups.kubernetes.dask.org": ("list",),
+    "pods": ("get", "list", "watch"),
+    "services": ("get", "list"),
+    "events": ("watch",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +103,15 @@ class RunIdentity:
         return f"{self.prefix}-tls"
 
     @property
+    def cluster_name(self) -> str:
+        """The name of this attempt's DaskCluster, from which a Service's is made: without dots, a letter first."""
+        name = self.prefix.replace(".", "-")
+        return name if name[0].isalpha() else f"r-{name}"
+
+    @property
     def scheduler_name(self) -> str:
         """The name of the scheduler's pod and Service, where it has its own."""
-        return f"{self.prefix}-scheduler"
+        return f"{self.cluster_name}-scheduler"
 
     def worker_name(self, number: int) -> str:
         """Return the name of a worker pod."""
@@ -132,7 +150,12 @@ class RunIdentity:
 
 
 def permissions(settings: RunSettings) -> dict[str, tuple[str, ...]]:
-    """Return the verbs that a runner needs for each kind of object; the chart's Role grants these, and no other."""
+    """Return the verbs that a runner needs for each kind of object; the chart's Role grants these, and no other.
+
+    The name of a kind in an API group ends with that: `daskclusters.kubernetes.dask.org`.
+    """
+    if settings.cluster == "operator":
+        return dict(OPERATOR_PERMISSIONS)
     verbs = {
         "pods": ("get", "list", "watch", "create", "delete", "deletecollection"),
         "events": ("watch",),
@@ -264,9 +287,13 @@ def _env(variables: Mapping[str, Any]) -> list[Manifest]:
 
 
 def dask_configuration(settings: RunSettings) -> dict[str, str]:
-    """Return Dask's configuration of a run's scheduler, as environment variables."""
+    """Return Dask's configuration of a run's scheduler, as environment variables.
+
+    The Dask operator asks it which workers it can do without, how many it wants, and whether it is idle.
+    """
+    routes = HTTP_ROUTES + (["distributed.http.scheduler.api"] if settings.cluster == "operator" else [])
     return {
-        "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": str(HTTP_ROUTES),
+        "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": str(routes),
         "DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": str(settings.work_stealing),
     }
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["Problem", "has_ended", "is_ready", "mount_problem", "problem"]
+__all__ = ["Problem", "ends", "has_ended", "is_ready", "mount_problem", "problem", "refusal"]
 
 LAST_LINES = 20
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -89,6 +89,35 @@ def mount_problem(event: Mapping[str, Any]) -> Problem | None:
     message = " ".join(event.get("message", "").split())
     text = f"pod {event['involvedObject']['name']}: {event['reason']}: {message}"
     return Problem(text, event["reason"], hopeless=bool(HOPELESS_MOUNT.search(message)))
+
+
+def refusal(event: Mapping[str, Any]) -> Problem | None:
+    """Return what an Event says of pods, or whole clusters, that a controller may not make.
+
+    What the Dask operator reports of a DaskCluster may go away: it tries again.
+    """
+    involved, message = event["involvedObject"], " ".join(event.get("message", "").split())
+    if involved.get("kind") == "DaskCluster" and event.get("type") == "Error":
+        return Problem(f"the Dask operator: {message}", "operator", hopeless=False)
+    if event.get("reason") != "FailedCreate":
+        return None
+    return Problem(f"pods of {involved['kind']} {involved['name']} cannot be made: {message}", "refused")
+
+
+def ends(pod: Mapping[str, Any]) -> tuple[int, Problem | None]:
+    """Return how often Dask's container has ended in a pod that starts it again, and what is known of the last time."""
+    name = pod["metadata"].get("annotations", {}).get(DEFAULT_CONTAINER)
+    found = (each for each in pod.get("status", {}).get("containerStatuses", []) if each["name"] == name)
+    container: Mapping[str, Any] = next(found, {})
+    now = container.get("state", {}).get("terminated")
+    last = now or container.get("lastState", {}).get("terminated")
+    count = container.get("restartCount", 0) + bool(now)
+    if not count or not last:
+        return count, None
+    cause = last.get("reason", "Error")
+    cause = cause if cause != "Error" else f"exit code {last.get('exitCode')}"
+    text = f"pod {pod['metadata']['name']}, {_terminated(pod, container, last)}"
+    return count, Problem(text, cause, orderly=not last.get("exitCode"))
 
 
 def _ending(pod: Mapping[str, Any]) -> Problem:

@@ -1,4 +1,4 @@
-"""`dask-flow validate`: the pods that a run would create, and what a cluster at hand would say of them."""
+"""`dask-flow validate`: what a run would create, pods or a DaskCluster, and what a cluster at hand would say of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dask_flow import __version__
-from dask_flow.clusters.pods import templates_of
+from dask_flow.clusters.temporary import templates_of
+from dask_flow.dask_cluster import address_of, dask_cluster, ignored
 from dask_flow.errors import DaskFlowError, InputError, StartupError
-from dask_flow.manifests import RunIdentity, address_at, dask_pod, permissions
+from dask_flow.manifests import DASK_CLUSTERS, RunIdentity, address_at, dask_pod, permissions
 from dask_flow.run import load
 from dask_flow.settings import RunSettings, resolve
 from dask_flow.specs import Manifest, Templates
@@ -29,11 +30,20 @@ PUBLIC_IMAGE = f"ghcr.io/dask-flow/dask-flow:{__version__}"
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run would create: the pods, of which the last is the first worker, and how many workers there are."""
+    """What a run would create: the pods, of which the last is the first worker, and how many workers there are.
+
+    `cluster` is the DaskCluster that the operator would make such pods from, if it is to.
+    """
 
     settings: RunSettings
     templates: Templates
     pods: tuple[Manifest, ...]
+    cluster: Manifest | None = None
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """What the runner itself would create."""
+        return (self.cluster,) if self.cluster else self.pods
 
     def summary(self) -> str:
         """Return the plan as a sentence."""
@@ -53,16 +63,19 @@ def plan(given: Mapping[str, Any], namespace: str) -> Plan:
     """
     if given["cluster"] in {"static", "local"}:
         raise InputError(f"--cluster {given['cluster']} makes no pods, and validate is about those; leave it out")
-    given = {**given, "cluster": "pods"}
+    given = {**given, "cluster": "operator" if given["cluster"] == "operator" else "pods"}
     settings = load(given)[1] if given["target"] else resolve({**given, "target": ""}, {})
     identity = RunIdentity("run", namespace, "run-xxxxx", "00000000-0000-0000-0000-000000000000", "", PUBLIC_IMAGE)
     templates, settings = templates_of(settings, identity)
     pods = []
     if templates.scheduler:
         pods.append(dask_pod(templates.scheduler, identity.scheduler_name, settings, identity))
-    address = address_at("SCHEDULER", settings)
+    operated = settings.cluster == "operator"
+    address = address_of(identity) if operated else address_at("SCHEDULER", settings)
     pods.append(dask_pod(templates.worker, identity.worker_name(0), settings, identity, address))
-    return Plan(settings, templates, tuple(pods))
+    for warning in ignored(templates) if operated else ():
+        log.warning("%s", warning)
+    return Plan(settings, templates, tuple(pods), dask_cluster(templates, settings, identity) if operated else None)
 
 
 def cluster_at_hand(namespace: str | None) -> Kube | None:
@@ -94,12 +107,7 @@ def review(planned: Plan, kube: Kube | None) -> None:
 
 def cluster_problems(planned: Plan, kube: Kube) -> list[DaskFlowError]:
     """Ask the API server whether it takes these pods, quotas have room, and this user may do what a runner does."""
-    problems: list[DaskFlowError] = []
-    for pod in planned.pods:
-        try:
-            kube.create("pods", pod, dry_run=True)
-        except DaskFlowError as error:
-            problems.append(error)
+    problems = [*_refused_pods(planned, kube), *_refused_cluster(planned, kube)]
     try:
         problems += _missing_rights(planned, kube)
         quotas = kube.list_all("resourcequotas")
@@ -108,6 +116,32 @@ def cluster_problems(planned: Plan, kube: Kube) -> list[DaskFlowError]:
     else:
         problems += [StartupError(text) for quota in quotas for text in _quota_problems(planned, quota)]
     return problems
+
+
+def _refused_pods(planned: Plan, kube: Kube) -> Iterator[DaskFlowError]:
+    from dask_flow.kube_refusals import ForbiddenError
+
+    for pod in planned.pods:
+        try:
+            kube.create("pods", pod, dry_run=True)
+        except DaskFlowError as error:
+            if planned.cluster and isinstance(error, ForbiddenError):
+                log.warning("pods are not checked, as it is the operator who makes them: %s", error)
+                return
+            yield error
+
+
+def _refused_cluster(planned: Plan, kube: Kube) -> Iterator[DaskFlowError]:
+    from dask_flow.clusters.operator_objects import NOT_INSTALLED
+    from dask_flow.kube_refusals import UnknownKindError
+
+    try:
+        if planned.cluster:
+            kube.create(DASK_CLUSTERS, planned.cluster, dry_run=True)
+    except UnknownKindError:
+        yield StartupError(NOT_INSTALLED)
+    except DaskFlowError as error:
+        yield error
 
 
 def _missing_rights(planned: Plan, kube: Kube) -> Iterator[StartupError]:

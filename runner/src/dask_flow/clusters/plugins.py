@@ -1,4 +1,4 @@
-"""What the processes of a temporary cluster are taught: to keep TLS connections apart, and to drain on SIGTERM.
+"""What the processes of a temporary cluster are taught: to keep TLS connections apart, to drain on SIGTERM, to stay.
 
 The plugins travel by value: the pods' image need not have this package.
 """
@@ -6,21 +6,30 @@ The plugins travel by value: the pods' image need not have this package.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import cloudpickle
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, WorkerPlugin
+from tornado.ioloop import PeriodicCallback
 
 from dask_flow.clusters import drain, openssl_errors
 
 if TYPE_CHECKING:
     from distributed import Client, Nanny, Scheduler, Worker
 
-__all__ = ["register_plugins"]
+__all__ = ["let_go", "register_plugins"]
+
+log = logging.getLogger(__name__)
 
 NAME = "dask-flow"
 RUNNER_GONE_SECONDS = 60
+AWAKE_SECONDS = 2
+LET_GO_SECONDS = 2
 
 
 class ForScheduler(SchedulerPlugin):  # type: ignore[misc]
@@ -44,6 +53,31 @@ class ForScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._closing = asyncio.ensure_future(self._scheduler.close(reason="the runner is gone"))
 
 
+class ForOperatedScheduler(SchedulerPlugin):  # type: ignore[misc]
+    """Keep the Dask operator from taking the cluster of a living run for idle, and so from deleting it.
+
+    A scheduler that ended itself would be started again, so that is left to the operator.
+    """
+
+    def __init__(self, runner: str) -> None:
+        self._runner = runner
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Begin to look whether the runner is there; on SIGTERM end at once, as there is nothing to hand over."""
+        end_on_sigterm()
+        self._scheduler = scheduler
+        self._look = PeriodicCallback(self._stay_awake, AWAKE_SECONDS * 1000)
+        self._look.start()
+
+    def _stay_awake(self) -> None:
+        if self._runner in self._scheduler.clients:
+            self._scheduler.idle_since = None
+
+    async def close(self) -> None:
+        """Look no more."""
+        self._look.stop()
+
+
 class ForWorker(WorkerPlugin):  # type: ignore[misc]
     """Set up a worker's process."""
 
@@ -62,16 +96,54 @@ class ForNanny(NannyPlugin):  # type: ignore[misc]
         drain.forward_sigterm(nanny)
 
 
-def register_plugins(client: Client) -> None:
-    """Set up the scheduler, and the workers and nannies that are there and that will come."""
+class ForOperatedWorker(ForWorker):
+    """Set up a worker's process, to end at once on SIGTERM when this is taken away, as the run is over then."""
+
+    def teardown(self, worker: Worker) -> None:
+        """Drain no more."""
+        end_on_sigterm()
+
+
+class ForOperatedNanny(ForNanny):
+    """Set up a nanny's process, to end at once on SIGTERM when this is taken away, as the run is over then."""
+
+    def teardown(self, nanny: Nanny) -> None:
+        """Forward no more."""
+        end_on_sigterm()
+
+
+def end_on_sigterm() -> None:
+    """From now on, end this process at once on SIGTERM, whatever its tasks do."""
+    if threading.current_thread() is threading.main_thread():  # signals go to no other
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+def let_go(client: Client) -> None:
+    """Say to workers that the Dask operator looks after that the run is over, so that they end when they are told to.
+
+    The operator gives them all the time that their pods' spec says, which busy ones would take.
+    """
+    for kind in ("worker", "nanny"):
+        unregister = getattr(client.scheduler, f"unregister_{kind}_plugin")
+        try:
+            client.sync(unregister, name=NAME, callback_timeout=LET_GO_SECONDS)
+        except Exception as error:
+            log.debug("the %ss could not be told that the run is over: %s", kind, error)
+
+
+def register_plugins(client: Client, *, operated: bool = False) -> None:
+    """Set up the scheduler, and the workers and nannies that are there and that will come.
+
+    `operated` says that the Dask operator looks after them.
+    """
     modules = (drain, openssl_errors, sys.modules[__name__])
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
         plugins = {
-            "scheduler": cloudpickle.dumps(ForScheduler(client.id)),
-            "worker": cloudpickle.dumps(ForWorker()),
-            "nanny": cloudpickle.dumps(ForNanny()),
+            "scheduler": cloudpickle.dumps((ForOperatedScheduler if operated else ForScheduler)(client.id)),
+            "worker": cloudpickle.dumps((ForOperatedWorker if operated else ForWorker)()),
+            "nanny": cloudpickle.dumps((ForOperatedNanny if operated else ForNanny)()),
         }
     finally:
         for module in modules:

@@ -20,7 +20,7 @@ from dask_flow.errors import StartupError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dask_flow.clusters.run_objects import RunObjects
+    from dask_flow.clusters.attempt import Attempt
     from dask_flow.pod_status import Problem
 
 __all__ = ["RunScheduler", "SchedulerPod", "SchedulerProcess"]
@@ -51,7 +51,7 @@ class RunScheduler(ProcessInterface):  # type: ignore[misc]
 class SchedulerPod(RunScheduler):
     """A scheduler in a pod of its own, behind a Service; it is deleted with the run's other objects."""
 
-    def __init__(self, objects: RunObjects, security: Security | None) -> None:
+    def __init__(self, objects: Attempt, security: Security | None) -> None:
         super().__init__(security)
         self.address = objects.scheduler_address
         self._objects = objects
@@ -73,7 +73,7 @@ class SchedulerPod(RunScheduler):
         try:
             self._ready.result(timeout)
         except TimeoutError as error:
-            seen = "; ".join(self._objects.problems()) or f"see the log of pod {self._objects.scheduler_name}"
+            seen = "; ".join(self._objects.problems()) or f"see the log of {self._objects.scheduler_log}"
             raise StartupError(f"the Dask scheduler was not ready within {timeout:g} s: {seen}") from error
 
     def on_death(self, callback: Callable[[str], None]) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
-from collections import Counter, defaultdict
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from distributed.core import Status
@@ -16,7 +13,8 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 from distributed.protocol.pickle import dumps
 
-from dask_flow.errors import ClusterLostError, DaskFlowError
+from dask_flow.clusters.run_cluster import RunCluster
+from dask_flow.errors import DaskFlowError
 from dask_flow.pod_status import Problem
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ log = logging.getLogger(__name__)
 
 REFUSED_SECONDS = 10
 MAX_PAUSE_SECONDS = 30
-# The kubelet's own rule for a container that crashes: after ten minutes of running, what was before is forgotten.
-FORGIVEN_SECONDS = 600
 
 
 class WorkerPod(ProcessInterface):  # type: ignore[misc]
@@ -105,12 +101,10 @@ class PodsAdaptive(Adaptive):  # type: ignore[misc]
         await self.cluster.scale_down([pod for pod in workers if joined[pod] <= handed_over])
 
 
-class PodsCluster(SpecCluster):  # type: ignore[misc]
-    """A Dask cluster of worker pods.
+class PodsCluster(RunCluster, SpecCluster):  # type: ignore[misc]
+    """A Dask cluster of worker pods."""
 
-    `first_worker` is done when a worker joined, or has the reason why none can. `worker_names` gives the pod's name by
-    the address of each worker that ever joined. `on_lost` is called when too many pods end for the same cause.
-    """
+    objects: RunObjects
 
     def __init__(
         self,
@@ -120,15 +114,8 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         settings: RunSettings,
         on_lost: OnLost,
     ) -> None:
-        self.objects = objects
-        self.first_worker: Future[str] = Future()
-        self.worker_names: dict[str, str] = {}
-        self.last_problem: Problem | None = None
-        self._on_lost = on_lost
-        self._failures_allowed = settings.failures_allowed
-        self._failures: Counter[str] = Counter()
+        self.follow_run(objects, settings, on_lost)
         self._refusals = 0
-        self._joined_at: dict[str, float] = {}
         self._ending: set[str] = set()
         self._fixed_size: int | None = len(names)
         worker: dict[str, Any] = {"cls": WorkerPod, "options": {"cluster": self}}
@@ -144,16 +131,6 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         )
         self._joined(dict(self.scheduler_info["workers"]))
         objects.on_end(self.pod_ended)
-
-    def cannot_start(self, reason: str) -> None:
-        """Say why there will be no worker, if none has joined yet. Call from any thread."""
-        with suppress(InvalidStateError):
-            self.first_worker.set_exception(DaskFlowError(reason))
-
-    def scheduler_died(self, reason: str) -> None:
-        """Say that the cluster is lost. Call from any thread."""
-        self.cannot_start(reason)
-        self._on_lost(ClusterLostError(f"{reason} while the flow ran"))
 
     def scale_between(self, settings: RunSettings) -> None:
         """Let Dask choose the number of workers between the bounds, from now on."""
@@ -190,13 +167,7 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
 
     def _count_failure(self, found: Problem, joined_at: float | None) -> float:
         """Return the seconds to wait before the next try: the more, the more pods ended before they joined."""
-        if joined_at is not None and time.monotonic() - joined_at > FORGIVEN_SECONDS:
-            return 0.0
-        self._failures[found.cause] += 1
-        count = self._failures[found.cause]
-        if count > self._failures_allowed and (joined_at is not None or not self.scheduler_info["workers"]):
-            reason = f"{count} worker pods ended by the same cause, {found.cause}, more than --allowed-failures"
-            self._on_lost(ClusterLostError(f"{reason} {self._failures_allowed}; the last: {found.text}"))
+        self._count(found, joined_at)
         if joined_at is not None:
             return 0.0
         self._refusals += 1
@@ -217,19 +188,10 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
     def _new_worker_name(self, worker_number: int) -> str:
         return self.objects.new_name()
 
-    def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "add":
-            self._joined(msg["workers"])
-        super()._update_worker_status(op, msg)
-
     def _joined(self, workers: dict[str, Any]) -> None:
-        for address, info in workers.items():
-            self.worker_names[address] = info["name"]
-            self._joined_at.setdefault(self.pod_of(info["name"]), time.monotonic())
+        super()._joined(workers)
         if workers:
             self._refusals = 0
-            with suppress(InvalidStateError):
-                self.first_worker.set_result(next(iter(workers)))
 
     def joined(self) -> defaultdict[str, set[str]]:
         """Return the names of the workers that are there, by pod."""
@@ -237,10 +199,6 @@ class PodsCluster(SpecCluster):  # type: ignore[misc]
         for info in self.scheduler_info["workers"].values():
             pods[self.pod_of(info["name"])].add(info["name"])
         return pods
-
-    def pod_of(self, worker: str) -> str:
-        """Return the name of the pod that a worker is in: with several to a pod, Dask adds -0, -1, … to it."""
-        return worker if self.objects.processes == 1 else worker.rpartition("-")[0]
 
     async def _close(self) -> None:
         # All pods are deleted in one call, so SpecCluster has no worker to retire and delete, and need not ask a

@@ -1,0 +1,144 @@
+"""What the objects of any attempt of a run go through: watched, deleted. Knows Kubernetes, not Dask."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dask_flow.errors import DaskFlowError
+from dask_flow.kube import Kube
+from dask_flow.log import listed
+from dask_flow.manifests import RunIdentity, permissions
+from dask_flow.pod_status import Problem, has_ended, is_ready, mount_problem, problem
+from dask_flow.settings import RunSettings
+from dask_flow.specs import Templates
+
+__all__ = ["CLEAN_UP_GRACE_SECONDS", "CLEAN_UP_TIMEOUT_SECONDS", "Attempt"]
+
+log = logging.getLogger(__name__)
+
+CLEAN_UP_GRACE_SECONDS = 1
+CLEAN_UP_TIMEOUT_SECONDS = 20
+# An API server that is away when the flow ends may come back; the Job's pod, told to end, has 30 seconds at most.
+CLEAN_UP_PATIENCE_SECONDS = 90
+
+
+class Attempt:
+    """The pods of one attempt and what they share; subclasses make them."""
+
+    def __init__(self, kube: Kube, identity: RunIdentity, settings: RunSettings, templates: Templates) -> None:
+        self._kube = kube
+        self._identity = identity
+        self._settings = settings
+        self._templates = templates
+        self._kinds = [kind for kind, verbs in permissions(settings).items() if "create" in verbs]
+        self.scheduler_name = identity.scheduler_name
+        self.scheduler_log = f"pod {self.scheduler_name}"
+        self.scheduler_address = ""
+        self.on_scheduler: Callable[[Problem | None], None]
+        """Called, from any thread, with what ended the scheduler's pod, or None when it is ready."""
+        self._on_end: Callable[[str, Problem], None] | None = None
+        self._problems: dict[str, Problem] = {}
+        self._stop_watch = threading.Event()
+        self.closing = False
+
+    @property
+    def processes(self) -> int:
+        """How many workers each worker pod has."""
+        return self._templates.worker.processes
+
+    def follow(self) -> None:
+        """Watch the pods, and warnings about them, in threads of their own, from which the callbacks are called."""
+        threading.Thread(target=self._follow_pods, name="pod-watch", daemon=True).start()
+        threading.Thread(target=self._follow_warnings, name="warning-watch", daemon=True).start()
+
+    def on_end(self, callback: Callable[[str, Problem], None]) -> None:
+        """Call back, from any thread, with the name of each worker pod that cannot run or is gone; past ones too."""
+        self._on_end = callback
+        for name, found in list(self._problems.items()):
+            self._tell(name, found)
+
+    def _follow_pods(self) -> None:
+        for event, pod in self._kube.watch_pods(self._identity.selector, self._stop_watch):
+            if self.closing:
+                return
+            self._seen(event, pod)
+
+    def _seen(self, event: str, pod: Mapping[str, Any]) -> None:
+        name = pod["metadata"]["name"]
+        found = problem(pod)
+        if event == "DELETED" and not (found and has_ended(pod)):
+            found = Problem(f"pod {name} was deleted", "deleted", disruption=True)
+        if found is not None:
+            self._report(name, found)
+            return
+        self._problems.pop(name, None)
+        if self._is_scheduler(name) and is_ready(pod):
+            self.on_scheduler(None)
+
+    def _follow_warnings(self) -> None:
+        for event in self._warnings():
+            if self.closing:
+                return
+            self._warned(event["involvedObject"]["name"], event)
+
+    def _warnings(self) -> Iterator[dict[str, Any]]:
+        return self._kube.watch_warnings(self._stop_watch)
+
+    def _warned(self, name: str, event: Mapping[str, Any]) -> None:
+        found = self._warning_problem(event)
+        if found and self._is_ours(name):
+            self._report(name, found)
+
+    def _warning_problem(self, event: Mapping[str, Any]) -> Problem | None:
+        return mount_problem(event)
+
+    def _is_scheduler(self, name: str) -> bool:
+        return name == self.scheduler_name
+
+    def _is_ours(self, name: str) -> bool:
+        raise NotImplementedError
+
+    def _report(self, name: str, found: Problem) -> None:
+        self._problems[name] = found
+        self._tell(name, found)
+
+    def _tell(self, name: str, found: Problem) -> None:
+        if not found.hopeless:
+            return
+        if self._is_scheduler(name):
+            self.on_scheduler(found)
+        elif self._on_end:
+            self._on_end(name, found)
+
+    def problems(self) -> list[str]:
+        """Return what keeps pods from running now, each in a sentence."""
+        return sorted({found.text for found in list(self._problems.values())})
+
+    def delete_all(self) -> None:
+        """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised."""
+        if not self.closing:
+            self._kube.give_up_in(CLEAN_UP_PATIENCE_SECONDS)
+        self.closing = True
+        self._stop_watch.set()
+        for kind in self._kinds:
+            try:
+                self._delete(kind, self._identity.selector)
+            except DaskFlowError as error:
+                log.warning("the run's %s could not be deleted; they go with the runner's pod: %s", kind, error)
+
+    def _delete(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        return self._kube.delete_all(kind, selector, CLEAN_UP_GRACE_SECONDS)
+
+    def wait_until_gone(self) -> None:
+        """Delete all, those pods too that were being made at the first deletion, and wait until there are none."""
+        self.delete_all()
+        try:
+            left = self._kube.wait_until_deleted(self._identity.selector, CLEAN_UP_TIMEOUT_SECONDS)
+        except DaskFlowError as error:
+            log.warning("cannot tell whether the worker pods are gone: %s", error)
+        else:
+            if left:
+                log.warning("still being deleted: %s", listed(sorted(left)))

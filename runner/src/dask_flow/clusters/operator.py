@@ -1,0 +1,65 @@
+"""The temporary cluster of who runs the Dask operator: it makes the pods, from a DaskCluster of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from dask_flow.clusters import OnLost
+from dask_flow.clusters.temporary import attempt_of, clean_up, close, log_dashboard, wait_for_worker
+from dask_flow.clusters.versions import check_versions
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from dask_flow.log import Steps
+    from dask_flow.settings import RunSettings
+
+__all__ = ["cluster"]
+
+
+@contextmanager
+def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
+    """Make a DaskCluster, yield a client once a worker is there; delete it at the end.
+
+    KubeCluster waits for ever for a scheduler that cannot start, so it connects when the watch says that it is ready.
+    """
+    with ExitStack() as stack:
+        with steps("DaskCluster requested"):
+            from dask_flow.clusters.operator_objects import OperatorObjects
+
+            objects, settings, identity = attempt_of(OperatorObjects, settings)
+            stack.callback(clean_up, objects, steps)
+            objects.delete_leftovers()
+            objects.create_cluster()
+        with steps("scheduler started"):
+            from distributed import Client
+
+            from dask_flow.clusters.operator_cluster import OperatorCluster, connected
+            from dask_flow.clusters.plugins import let_go, register_plugins
+            from dask_flow.clusters.scheduler import SchedulerPod
+
+            scheduler = SchedulerPod(objects, None)
+            stack.callback(scheduler.stop)
+            objects.follow()
+            objects.wait_until_taken_up(settings.startup_timeout)
+            scheduler.wait_until_ready(settings.startup_timeout)
+            kube_cluster = connected(
+                lambda: OperatorCluster(objects, identity.namespace, settings, on_lost),
+                *(scheduler, settings.startup_timeout),
+            )
+            stack.callback(close, kube_cluster)
+            client = Client(kube_cluster)
+            stack.callback(close, client)
+            stack.callback(objects.delete_all)
+            stack.callback(let_go, client)
+            register_plugins(client, operated=True)
+        scheduler.on_death(kube_cluster.scheduler_died)
+        with steps("first worker joined"):
+            wait_for_worker(kube_cluster, objects, settings)
+        check_versions(client)
+        log_dashboard(identity, f"svc/{objects.scheduler_name}")
+        if settings.adaptive:
+            objects.create_autoscaler()
+        yield client

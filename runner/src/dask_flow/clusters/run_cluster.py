@@ -1,0 +1,80 @@
+"""What a run knows of its temporary cluster's workers: who joined, who failed, and when that is the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dask_flow.errors import ClusterLostError, DaskFlowError
+from dask_flow.pod_status import Problem
+
+if TYPE_CHECKING:
+    from dask_flow.clusters import OnLost
+    from dask_flow.clusters.attempt import Attempt
+    from dask_flow.settings import RunSettings
+
+__all__ = ["RunCluster"]
+
+# The kubelet's own rule for a container that crashes: after ten minutes of running, what was before is forgotten.
+FORGIVEN_SECONDS = 600
+
+
+class RunCluster:
+    """A mixin for distributed's Cluster.
+
+    `first_worker` is done when a worker joined, or has the reason why none can. `worker_names` gives the worker's name
+    by the address of each that ever joined. `on_lost` is called when too many pods end for the same cause.
+    """
+
+    scheduler_info: dict[str, Any]
+
+    def follow_run(self, objects: Attempt, settings: RunSettings, on_lost: OnLost) -> None:
+        """Know nothing of workers yet. To be called before distributed's own __init__, which may tell of some."""
+        self.objects = objects
+        self.first_worker: Future[str] = Future()
+        self.worker_names: dict[str, str] = {}
+        self.last_problem: Problem | None = None
+        self._on_lost = on_lost
+        self._failures_allowed = settings.failures_allowed
+        self._failures: Counter[str] = Counter()
+        self._joined_at: dict[str, float] = {}
+
+    def cannot_start(self, reason: str) -> None:
+        """Say why there will be no worker, if none has joined yet. Call from any thread."""
+        with suppress(InvalidStateError):
+            self.first_worker.set_exception(DaskFlowError(reason))
+
+    def scheduler_died(self, reason: str) -> None:
+        """Say that the cluster is lost. Call from any thread."""
+        self.cannot_start(reason)
+        self._on_lost(ClusterLostError(f"{reason} while the flow ran"))
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        if op == "add":
+            self._joined(msg["workers"])
+        super()._update_worker_status(op, msg)  # type: ignore[misc]
+
+    def _joined(self, workers: dict[str, Any]) -> None:
+        for address, info in workers.items():
+            self.worker_names[address] = info["name"]
+            self._joined_at.setdefault(self.pod_of(info["name"]), time.monotonic())
+        if workers:
+            with suppress(InvalidStateError):
+                self.first_worker.set_result(next(iter(workers)))
+
+    def pod_of(self, worker: str) -> str:
+        """Return the name of the pod that a worker is in: with several to a pod, Dask adds -0, -1, … to it."""
+        return worker if self.objects.processes == 1 else worker.rpartition("-")[0]
+
+    def _count(self, found: Problem, joined_at: float | None) -> None:
+        """Count a failure of a pod, and say that the cluster is lost if there were too many of the same cause."""
+        if joined_at is not None and time.monotonic() - joined_at > FORGIVEN_SECONDS:
+            return
+        self._failures[found.cause] += 1
+        count = self._failures[found.cause]
+        if count > self._failures_allowed and (joined_at is not None or not self.scheduler_info["workers"]):
+            reason = f"{count} worker pods ended by the same cause, {found.cause}, more than --allowed-failures"
+            self._on_lost(ClusterLostError(f"{reason} {self._failures_allowed}; the last: {found.text}"))

@@ -1,0 +1,79 @@
+"""What opening and closing a temporary cluster is made of, whoever makes its pods."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+from dask_flow.errors import DaskFlowError, StartupError
+from dask_flow.manifests import DASHBOARD_PORT, RunIdentity, template_variables
+from dask_flow.specs import Templates, read_templates
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.deploy.cluster import Cluster
+
+    from dask_flow.clusters.attempt import Attempt
+    from dask_flow.clusters.run_cluster import RunCluster
+    from dask_flow.log import Steps
+    from dask_flow.settings import RunSettings
+
+__all__ = ["attempt_of", "clean_up", "close", "log_dashboard", "templates_of", "wait_for_worker"]
+
+log = logging.getLogger(__name__)
+
+AnyAttempt = TypeVar("AnyAttempt", bound="Attempt")
+
+
+def attempt_of(kind: type[AnyAttempt], settings: RunSettings) -> tuple[AnyAttempt, RunSettings, RunIdentity]:
+    """Return the objects of this run's attempt, none made yet, and the settings with what the specs ask for."""
+    from dask_flow.kube import Kube
+
+    kube = Kube.in_cluster()
+    identity = RunIdentity.of_pod(kube.own_pod(), os.environ.get("DASK_FLOW_POD_IP"))
+    templates, settings = templates_of(settings, identity)
+    return kind(kube, identity, settings, templates), settings, identity
+
+
+def templates_of(settings: RunSettings, identity: RunIdentity) -> tuple[Templates, RunSettings]:
+    """Read the pods' templates, log what was changed in them, and return the settings with the minimum they ask for."""
+    templates = read_templates(settings, template_variables(settings, identity, os.environ))
+    for warning in templates.warnings:
+        log.warning("%s", warning)
+    if templates.worker.replicas:
+        settings = settings.with_min_workers(templates.worker.replicas)
+    return templates, settings
+
+
+def wait_for_worker(cluster: RunCluster, objects: Attempt, settings: RunSettings) -> None:
+    """Wait until a worker joined. Raises StartupError with what keeps them all from that."""
+    try:
+        cluster.first_worker.result(settings.startup_timeout)
+    except TimeoutError as error:
+        seen = "; ".join(objects.problems()) or "the pods run, but no worker joined; see their logs"
+        raise StartupError(f"no worker joined within {settings.startup_timeout:g} s: {seen}") from error
+    except DaskFlowError as error:
+        raise StartupError(f"the workers cannot start: {error}") from error
+
+
+def log_dashboard(identity: RunIdentity, where: str) -> None:
+    """Log how to reach the dashboard; `where` is such as `pod/NAME`."""
+    log.info(
+        "dashboard: http://localhost:%s/status after kubectl port-forward -n %s %s %s",
+        *(DASHBOARD_PORT, identity.namespace, where, DASHBOARD_PORT),
+    )
+
+
+def close(what: Client | Cluster) -> None:
+    """Close a part of the cluster; a failure is logged, so that it hides no error that came before."""
+    try:
+        what.close()
+    except Exception as error:
+        log.warning("the %s could not be closed: %s", type(what).__name__, error)
+
+
+def clean_up(objects: Attempt, steps: Steps) -> None:
+    """Delete all that was made, and wait until no pod is left."""
+    with steps("worker pods gone"):
+        objects.wait_until_gone()

@@ -1,0 +1,74 @@
+"""What the Kubernetes API server refuses, as errors that say what would allow it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from dask_flow.errors import DaskFlowError, InputError, StartupError
+
+__all__ = [
+    "BAD_REQUEST",
+    "ConflictError",
+    "ExistsError",
+    "ForbiddenError",
+    "NotFoundError",
+    "UnknownKindError",
+    "refusal_of",
+]
+
+FORBIDDEN = re.compile(
+    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"( in API group "(?P<group>[^"]*)")?'
+    r'.*in the namespace "(?P<namespace>[^"]+)"'
+)
+# The chart's values with which its Role grants more, by the API group or the kind.
+MODE_VALUES = {"kubernetes.dask.org": ", cluster.mode=operator", "services": ", cluster.scheduler=pod"}
+BAD_REQUEST = 400
+NOT_FOUND = 404
+CONFLICT = 409
+UNPROCESSABLE = 422
+
+
+class NotFoundError(StartupError):
+    """The API server has no such object."""
+
+
+class UnknownKindError(NotFoundError):
+    """The API server does not even know this kind of object."""
+
+
+class ExistsError(StartupError):
+    """The API server has an object of this name already."""
+
+
+class ConflictError(StartupError):
+    """Somebody else changed something at the same time, such as the use of a quota: ask again."""
+
+
+class ForbiddenError(StartupError):
+    """The client may not do this."""
+
+
+def refusal_of(call: str, status: int, body: bytes) -> DaskFlowError:
+    """Return the error for a call, such as `POST pods`, that was answered with this status and body."""
+    try:
+        answer = json.loads(body)
+        message, reason = answer["message"], answer.get("reason")
+    except (ValueError, KeyError):
+        message, reason = body.decode(errors="replace"), None
+    if status == NOT_FOUND:  # of a kind that it knows, it says what is not there
+        return (NotFoundError if reason else UnknownKindError)(f"{call}: {message}")
+    if status == CONFLICT and reason == "AlreadyExists":
+        return ExistsError(f"{call}: {message}")
+    if status == CONFLICT:
+        return ConflictError(f"{call}: {message}")
+    if status == UNPROCESSABLE or (status == BAD_REQUEST and call.startswith("POST")):
+        return InputError(f"the Kubernetes API finds an object of this run not valid: {message}")
+    refused = FORBIDDEN.search(message)
+    if refused:
+        value = MODE_VALUES.get(refused["group"] or refused["resource"], "")
+        return ForbiddenError(
+            "{user} may not {verb} {resource} in namespace {namespace}; a Role must grant it "
+            "(chart: rbac.create=true{value})".format(**refused.groupdict(), value=value)
+        )
+    return StartupError(f"the Kubernetes API refused {call} with status {status}: {message}")
