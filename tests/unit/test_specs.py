@@ -134,12 +134,18 @@ def test_problems_of_both_files_are_reported_at_once(tmp_path):
             "spec:\n\tcontainers: []",
             "worker_spec.yaml:2: not YAML: found character '\\t' that cannot start any token; indent",
         ),
-        ("spec: {containers: [{args: [dask, worker, --nprocs=2, --no-nanny]}]}", "--nworkers 2 needs nannies"),
-        ("spec: {containers: [{args: [dask, worker, --nworkers, auto]}]}", "worker_spec.yaml: --nworkers auto: give a"),
-        ("spec: {containers: [{command: [sh, -c, dask worker]}]}", "cannot be added to a shell's -c text"),
+        ("spec: {containers: [{args: [dask, worker, --nprocs=2, --no-nanny]}]}", "--nworkers 2, which needs nannies"),
+        (
+            "spec:\n  containers:\n    - {name: log}\n    - name: worker\n      args: [dask, worker, --nworkers, auto]",
+            "worker_spec.yaml:5: spec.containers[1].args has --nworkers auto: give a number",
+        ),
+        (
+            "spec: {containers: [{command: [sh, -c, dask worker]}]}",
+            "worker_spec.yaml:1: spec.containers[0].command gives a shell's -c text, to which the worker's options",
+        ),
         (
             "spec: {containers: [{command: [/bin/bash, -c], args: [dask worker]}]}",
-            "cannot be added to a shell's -c text",
+            "spec.containers[0].args gives a shell's -c text",
         ),
     ],
 )
@@ -148,6 +154,16 @@ def test_bad_specs_are_refused_with_file_and_line(tmp_path, text, message):
         read(tmp_path, text)
 
     assert message in str(caught.value)
+
+
+def test_command_lines_problems_come_with_those_of_the_schema(tmp_path):
+    text = "spec:\n  restartpolicy: Never\n  containers:\n    - args: [dask, worker, --nworkers, x]\n      imag: y\n"
+
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+
+    lines = [line.partition(" ")[0].rpartition("/")[2] for line in str(caught.value).splitlines()]
+    assert lines == ["worker_spec.yaml:2:", "worker_spec.yaml:4:", "worker_spec.yaml:5:"]
 
 
 def test_unreadable_spec_is_an_input_error(tmp_path):

@@ -36,6 +36,15 @@ SCHEDULERS = {
 }
 """Dask's names of its local schedulers."""
 
+ADAPT_SETTINGS = {
+    "minimum": "min_workers",
+    "maximum": "max_workers",
+    "interval": "adaptive_interval",
+    "target_duration": "adaptive_target_duration",
+    "wait_count": "adaptive_wait_count",
+}
+"""What `Cluster.adapt` of distributed calls the settings of a run."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Executor:
@@ -84,6 +93,8 @@ class LocalDaskExecutor(Executor):
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for `dask-flow run`: worker processes beside the runner."""
+        one_thread = SCHEDULERS[self.scheduler] == "sync"
+        _say_unused(self, {f"scheduler={self.scheduler!r}": one_thread, "debug=…": self.debug is not None})
         return {"cluster": "local", "min_workers": self.num_workers, "max_workers": self.num_workers}
 
     @contextmanager
@@ -130,18 +141,20 @@ class DaskExecutor(Executor):
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for `dask-flow run`: a static cluster; one that is made is the runner's matter."""
-        for name in ("cluster_class", "client_kwargs"):
-            if getattr(self, name) is not None:
-                log.warning(
-                    "DaskExecutor(%s=…) has no effect in dask-flow run: it makes the cluster and the client", name
-                )
-        bounds = self.adapt_kwargs or {}
-        number = (self.cluster_kwargs or {}).get("n_workers")
-        return {
-            "address": self.address,
-            "min_workers": bounds.get("minimum", number),
-            "max_workers": bounds.get("maximum", number),
-        }
+        bounds, of_cluster = dict(self.adapt_kwargs or {}), dict(self.cluster_kwargs or {})
+        number = of_cluster.pop("n_workers", None)
+        used = {setting: bounds.pop(name, None) for name, setting in ADAPT_SETTINGS.items()}
+        not_used = ("cluster_class", "client_kwargs", "debug")
+        _say_unused(
+            self,
+            {f"{name}=…": getattr(self, name) is not None for name in not_used}
+            | {f"cluster_kwargs={{{name!r}: …}}": True for name in of_cluster}
+            | {f"adapt_kwargs={{{name!r}: …}}": True for name in bounds},
+        )
+        for name in ("adaptive_interval", "adaptive_target_duration"):
+            used[name] = _seconds(used[name])
+        fixed = {name: number for name in ("min_workers", "max_workers") if used[name] is None}
+        return {"address": self.address, **used, **fixed}
 
     @contextmanager
     def open(self) -> Iterator[Backend]:
@@ -179,6 +192,27 @@ class DaskExecutor(Executor):
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(f"DaskExecutor: there is no cluster_class {self.cluster_class!r}: {error}") from error
         return found
+
+
+def _say_unused(executor: Executor, given: Mapping[str, bool]) -> None:
+    """Warn of each argument that was given and that means nothing to `dask-flow run`."""
+    for argument in (argument for argument, is_given in given.items() if is_given):
+        log.warning(
+            "%s(%s) has no effect in dask-flow run, which makes the cluster, its processes and the client itself",
+            *(type(executor).__name__, argument),
+        )
+
+
+def _seconds(duration: Any) -> float | None:
+    """Return a duration, such as 2 or "500 ms", in seconds."""
+    if duration is None:
+        return None
+    from dask.utils import parse_timedelta
+
+    try:
+        return float(parse_timedelta(duration))
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"DaskExecutor: adapt_kwargs has {duration!r}, which is no duration such as '2s'") from error
 
 
 @contextmanager

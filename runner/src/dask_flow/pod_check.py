@@ -7,7 +7,8 @@ import importlib.resources
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from dask_flow.wording import (
@@ -52,16 +53,17 @@ ONE_OF: dict[str, set[str]] = {
 MAY_HAVE_NONE = {"EnvVar", "Volume", "VolumeProjection"}
 
 
-def problems(document: Document, name: str, kind: str) -> list[str]:
-    """Return all that Kubernetes would refuse in a `Pod` or `Job`, a sentence each, by line.
+def problems(document: Document, name: str, kind: str, more: Iterable[tuple[Path, str]] = ()) -> list[str]:
+    """Return all that Kubernetes would refuse in a `Pod` or `Job`, a sentence each, by line, and what `more` found.
 
     What the runner fills in may lack: the containers, the first one's name, images. A Pod may have `spec.replicas`.
     """
-    found = {
-        (document.line(path), _key(path), message)
+    of_schema = (
+        each
         for error in _validator(kind).iter_errors(document.data)
-        for path, message in CHECKS[error.validator](error, tuple(error.absolute_path), document, kind)
-    }
+        for each in CHECKS[error.validator](error, tuple(error.absolute_path), document, kind)
+    )
+    found = {(document.line(path), _key(path), message) for path, message in chain(of_schema, more)}
     return [one_line(f"{name}:{line}: {key} {message}") for line, key, message in sorted(found)]
 
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -112,10 +112,7 @@ def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
         )
     elif replicas is not None:
         warnings.append("spec.replicas is not a Pod's, and there is one scheduler: leave it out")
-    try:
-        warnings += _modernise(dask_container(pod, role), role, from_job=kind == "Job")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    warnings += _modernise(dask_container(pod, role), role, from_job=kind == "Job")
     return PodTemplate(pod, role, replicas, tuple(f"{path}: {warning}" for warning in warnings))
 
 
@@ -131,7 +128,7 @@ def _checked(text: str, path: Path, role: str) -> tuple[Manifest, str]:
         raise InputError(
             f"{path}:{line}: kind is {kind!r}; a {role} spec must be {accepted}, or a pod template without kind"
         )
-    found = pod_check.problems(document, str(path), kind)
+    found = pod_check.problems(document, str(path), kind, _command_line_problems(document.data, kind, role))
     if found:
         raise InputError("\n".join(found))
     return document.data, kind
@@ -141,7 +138,7 @@ def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
     """Translate the container's command line into today's; return a warning for each change."""
     warnings: list[str] = []
     line = [*container.get("command", ()), *container.get("args", ())]
-    if from_job and line and not any(word.startswith("dask") for word in line):
+    if from_job and _ran_the_flow(line):
         container.pop("command", None)
         container.pop("args", None)
         warnings.append(f"{line[0]} … started the flow's run of old; here the pod runs {' '.join(DASK_ARGS[role])}")
@@ -152,19 +149,44 @@ def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
         words, changes = modern(container[key])
         container[key], left_out = _without_what_the_run_decides(words, role)
         warnings += [*changes, *(f"{option} is left out: the run decides it" for option in left_out)]
-    line = [*container.get("command", ()), *container.get("args", ())]
+    return warnings
+
+
+def _command_line_problems(manifest: Any, kind: str, role: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what is wrong with the command line of Dask's container, and at which key."""
+    above = ("spec", "template", "spec", "containers") if kind == "Job" else ("spec", "containers")
+    containers = manifest
+    for key in above:
+        containers = containers.get(key) if isinstance(containers, dict) else None
+    if not isinstance(containers, list) or not all(isinstance(each, dict) for each in containers):
+        return  # which the schema says
+    container = dask_container({"spec": {"containers": containers}}, role) if containers else {}
+    parts = {key: container[key] for key in ("command", "args") if _is_words(container.get(key))}
+    line = modern([word for part in parts.values() for word in part])[0]
+    for message in _not_to_be_run(line, role) if not (kind == "Job" and _ran_the_flow(line)) else ():
+        yield (*above, containers.index(container), list(parts)[-1]), message
+
+
+def _ran_the_flow(line: Sequence[str]) -> bool:
+    """Tell the command line of a Job of old, which is not used, from one of Dask's."""
+    return bool(line) and not any(word.startswith("dask") for word in line)
+
+
+def _is_words(value: Any) -> bool:
+    return bool(value) and isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _not_to_be_run(line: Sequence[str], role: str) -> Iterator[str]:
     if SHELL_TEXT.search(" ".join(line[-3:-1])):
-        name = container.get("name", "0")
-        raise InputError(
-            f"container {name}: the {role}'s options cannot be added to a shell's -c text; let it end with "
+        yield (
+            f"gives a shell's -c text, to which the {role}'s options cannot be added; let it end with "
             f"'exec dask {role} \"$@\"' and add -- as the next word, or put [dask, {role}, …] in args"
         )
     processes = flag_value(line, "--nworkers")
     if role == "worker" and processes is not None and not processes.isdigit():
-        raise InputError(f"--nworkers {processes}: give a number, for the run must know how many workers a pod has")
+        yield f"has --nworkers {processes}: give a number, for the run must know how many workers a pod has"
     if role == "worker" and processes not in {None, "1"} and "--no-nanny" in line:
-        raise InputError(f"--nworkers {processes} needs nannies; leave out --no-nanny")
-    return warnings
+        yield f"has --nworkers {processes}, which needs nannies; leave out --no-nanny"
 
 
 def _without_what_the_run_decides(words: list[str], role: str) -> tuple[list[str], list[str]]:

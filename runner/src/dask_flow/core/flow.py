@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 from dask_flow.core.edge import Edge, Input, accepts, check_calls, check_mappable, has_tasks, tasks_in
 from dask_flow.core.task import Parameter, Task
 from dask_flow.errors import InputError
-from dask_flow.not_here import NotHere
+from dask_flow.not_here import SCHEDULE, NotHere
 from dask_flow.run_context import context as context_here
 from dask_flow.run_context import on_failure_handlers, scope
 
@@ -79,6 +79,20 @@ class Flow:
 
     def __getattr__(self, name: str) -> Any:
         raise NotHere(f"Flow.{name}") if NotHere.knows(f"Flow.{name}") else AttributeError(f"a Flow has no {name!r}")
+
+    @classmethod
+    def load(cls, *_: Any, **__: Any) -> Never:
+        """Raise NotHere: flows come from files, images and URLs."""
+        raise NotHere("Flow.load")
+
+    @property
+    def schedule(self) -> None:
+        """None: schedules are the chart's. Setting one raises NotHere."""
+
+    @schedule.setter
+    def schedule(self, value: Any) -> None:
+        if value is not None:
+            raise NotHere("Flow.schedule")
 
     def __enter__(self) -> Self:
         self._before = scope.get()
@@ -279,6 +293,8 @@ class Flow:
 
         if runner_cls is not None:
             raise NotHere("Flow.run(runner_cls=…)")
+        if run_on_schedule:
+            log.warning("flow %r: run_on_schedule has no effect here; %s", self.name, SCHEDULE)
         return run_flow(self, {**(parameters or {}), **parameters_by_name}, executor, dict(context or {}))
 
     def visualize(

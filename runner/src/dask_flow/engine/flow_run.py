@@ -21,10 +21,10 @@ from typing import Any
 from dask_flow.core import Flow, Task
 from dask_flow.engine import work
 from dask_flow.engine.backends import Backend
+from dask_flow.engine.fetching import Results
 from dask_flow.engine.items import Summary, with_traceback
 from dask_flow.engine.lengths import Lengths
 from dask_flow.engine.plan import Node, Part, plan
-from dask_flow.engine.results import Results
 from dask_flow.engine.state import Elsewhere, Failed, Mapped, Retrying, State, Success, TimedOut
 from dask_flow.engine.submission import Submission, known_states
 from dask_flow.engine.verdicts import Verdicts

@@ -1,0 +1,185 @@
+"""What a flow declares: what it means for the run, what has no effect, what is refused."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from dask_flow import Flow, cli
+from dask_flow.declarations import (
+    DaskKubernetesEnvironment,
+    Docker,
+    KubernetesRun,
+    LocalEnvironment,
+    LocalRun,
+    relative_to,
+    settings_of,
+)
+from dask_flow.errors import InputError
+from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor
+
+FLOW = """
+from dask_flow import Flow, task
+from dask_flow.environments import LocalEnvironment
+from dask_flow.executors import LocalExecutor
+@task
+def say(): print("in the task")
+flow = Flow("f", tasks=[say], environment=LocalEnvironment(executor=LocalExecutor(), {hooks}))
+"""
+
+
+def declared(**attributes):
+    return settings_of(Flow("f", **attributes))
+
+
+def do_nothing():
+    """Be called at the start or the end."""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"environment": DaskKubernetesEnvironment()}, {"min_workers": 1, "max_workers": 2, "work_stealing": True}),
+        (
+            {"environment": DaskKubernetesEnvironment(min_workers=2, max_workers=5)},
+            {"min_workers": 2, "max_workers": 5},
+        ),
+        ({"environment": DaskKubernetesEnvironment(work_stealing=False)}, {"work_stealing": False}),
+        ({"environment": DaskKubernetesEnvironment(scheduler_logs=True)}, {"scheduler_logs": True}),
+        ({"environment": DaskKubernetesEnvironment(log_k8s_errors=True)}, {"log_k8s_errors": True}),
+        ({"environment": DaskKubernetesEnvironment(image_pull_secret="key")}, {"image_pull_secrets": ("key",)}),  # noqa: S106
+        (
+            {"environment": DaskKubernetesEnvironment(on_start=do_nothing, on_exit=do_nothing)},
+            {"on_start": do_nothing, "on_exit": do_nothing},
+        ),
+        ({"environment": LocalEnvironment()}, {"cluster": "local", "min_workers": 1, "max_workers": 1}),
+        ({"environment": LocalEnvironment(executor=DaskExecutor("tcp://s:8786"))}, {"address": "tcp://s:8786"}),
+        (
+            {"run_config": KubernetesRun(image="i:1", env={"A": 1}, image_pull_secrets=["key"])},
+            {"image": "i:1", "env": {"A": "1"}, "image_pull_secrets": ("key",)},
+        ),
+        (
+            {"run_config": LocalRun(env={"A": "b"}, working_dir="/srv")},
+            {"env": {"A": "b"}, "working_dir": Path("/srv")},
+        ),
+        ({"executor": LocalExecutor()}, {"cluster": "local", "min_workers": 1, "max_workers": 1}),
+        ({"executor": LocalDaskExecutor("processes", 3)}, {"cluster": "local", "min_workers": 3, "max_workers": 3}),
+        ({"executor": DaskExecutor(cluster_kwargs={"n_workers": 4})}, {"min_workers": 4, "max_workers": 4}),
+        (
+            {
+                "executor": DaskExecutor(
+                    adapt_kwargs={"minimum": 1, "maximum": 9, "interval": "500 ms", "wait_count": 2}
+                )
+            },
+            {"min_workers": 1, "max_workers": 9, "adaptive_interval": 0.5, "adaptive_wait_count": 2},
+        ),
+        ({"executor": DaskExecutor(adapt_kwargs={"target_duration": 3})}, {"adaptive_target_duration": 3.0}),
+        (
+            {"storage": Docker("r.example.org/team/", image_name="f", image_tag="2")},
+            {"image": "r.example.org/team/f:2"},
+        ),
+        ({"storage": Docker(image_name="f")}, {"image": "f:latest"}),
+    ],
+)
+def test_declaration_is_a_setting_of_the_run(attributes, expected):
+    found = declared(**attributes)
+
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_executor_has_the_last_word_on_the_kind_of_cluster():
+    found = declared(environment=DaskKubernetesEnvironment(max_workers=7), executor=DaskExecutor("tcp://s:8786"))
+
+    assert (found["address"], found["max_workers"]) == ("tcp://s:8786", 7)
+
+
+def test_spec_is_found_beside_the_flow(tmp_path):
+    (tmp_path / "worker_spec.yaml").write_text("kind: Pod\n")
+    with relative_to(tmp_path):
+        environment = DaskKubernetesEnvironment(worker_spec_file="worker_spec.yaml")
+
+    assert declared(environment=environment)["worker_spec"] == tmp_path / "worker_spec.yaml"
+
+
+@pytest.mark.parametrize(
+    ("declare", "said"),
+    [
+        (lambda: DaskKubernetesEnvironment(labels=["gpu"]), "labels=['gpu']) has no effect here: it was for Prefect's"),
+        (lambda: DaskKubernetesEnvironment(metadata={"a": 1}), "has no effect here: it was for Prefect's server"),
+        (lambda: KubernetesRun(cpu_limit=2), "KubernetesRun(cpu_limit=2) has no effect here: .* runner.resources"),
+        (lambda: KubernetesRun(service_account_name="a"), "serviceAccount.name"),
+        (lambda: LocalRun(labels=["x"]), "LocalRun(labels=['x']) has no effect"),
+        (lambda: declared(executor=DaskExecutor(cluster_class="x.Y")), "DaskExecutor(cluster_class=…) has no effect"),
+        (lambda: declared(executor=DaskExecutor(client_kwargs={"a": 1})), "DaskExecutor(client_kwargs=…) has no"),
+        (lambda: declared(executor=DaskExecutor(debug=True)), "DaskExecutor(debug=…) has no effect in dask-flow run"),
+        (
+            lambda: declared(executor=DaskExecutor(cluster_kwargs={"memory_limit": "1GiB"})),
+            "DaskExecutor(cluster_kwargs={'memory_limit': …}) has no effect",
+        ),
+        (lambda: declared(executor=DaskExecutor(adapt_kwargs={"worker_key": len})), "adapt_kwargs={'worker_key': …})"),
+        (lambda: declared(executor=LocalDaskExecutor(debug=False)), "LocalDaskExecutor(debug=…) has no effect"),
+        (lambda: declared(executor=LocalDaskExecutor("sync")), "LocalDaskExecutor(scheduler='sync') has no effect"),
+        (lambda: Flow("f", tasks=[do()]).run(run_on_schedule=True), "run_on_schedule has no effect here; set run.sch"),
+    ],
+)
+def test_argument_without_effect_says_so_once(caplog, declare, said):
+    with caplog.at_level(logging.WARNING):
+        declare()
+
+    head, _, tail = said.partition(".*")
+    found = [each.getMessage() for each in caplog.records if head in each.getMessage() and tail in each.getMessage()]
+    assert len(found) == 1, caplog.text
+
+
+def do():
+    from dask_flow import task
+
+    return task(do_nothing)
+
+
+def test_declaration_that_is_all_used_says_nothing(caplog):
+    declared(environment=DaskKubernetesEnvironment(), executor=DaskExecutor(adapt_kwargs={"minimum": 1}))
+    declared(executor=LocalDaskExecutor(), run_config=KubernetesRun(image="i"), storage=Docker(image_name="f"))
+
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: DaskKubernetesEnvironment(scheduler_logs="yes"), "scheduler_logs must be True or False, not 'yes'"),
+        (lambda: DaskKubernetesEnvironment(min_workers=0), "min_workers must be a whole number of at least 1, not 0"),
+        (lambda: DaskKubernetesEnvironment(worker_spec_file="no.yaml"), "worker_spec_file='no.yaml': there is no such"),
+        (lambda: LocalDaskExecutor("gpu"), "scheduler must be one of threads, processes, sync"),
+        (lambda: DaskExecutor("tcp://s:1", cluster_kwargs={"n_workers": 1}), "leave out one of the two"),
+        (lambda: declared(executor=DaskExecutor(adapt_kwargs={"interval": "soon"})), "'soon', which is no duration"),
+        (lambda: declared(executor="dask"), "the executor is a str|flow.executor is a str"),
+        (lambda: declared(environment=object()), "flow.environment is a object, which means nothing here"),
+    ],
+)
+def test_impossible_declaration_is_refused_by_name(declare, message):
+    with pytest.raises(InputError, match=message):
+        declare()
+
+
+def run(folder, hooks):
+    path = folder / "flow.py"
+    path.write_text(FLOW.format(hooks=hooks))
+    return CliRunner().invoke(cli.run, [str(path)])
+
+
+def test_on_start_and_on_exit_are_called_around_the_run(tmp_path):
+    done = run(tmp_path, "on_start=lambda: print('before'), on_exit=lambda: print('after')")
+
+    assert done.exit_code == 0, done.output
+    places = [done.output.index(each) for each in ("before", "in the task", "after")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_exit"])
+def test_hook_that_fails_fails_the_flow_with_its_traceback(tmp_path, hook):
+    done = run(tmp_path, f"{hook}=lambda: 1 / 0")
+
+    assert done.exit_code == 1, done.output
+    assert f"the flow failed: {hook}: ZeroDivisionError: division by zero" in done.output
+    assert "1 / 0" in done.output
