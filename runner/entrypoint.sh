@@ -2,11 +2,12 @@
 # Start what the container is told to, after the packages that its environment asks for.
 set -eu
 
-if [ -n "${EXTRA_CONDA_PACKAGES:-}${EXTRA_APT_PACKAGES:-}" ]; then
-  echo "EXTRA_CONDA_PACKAGES and EXTRA_APT_PACKAGES cannot be installed here: there is no conda, and this container is not root." \
-    "Use EXTRA_PIP_PACKAGES, or derive an image." >&2
+refuse() {
+  echo "$1 cannot be installed here: $2. Use EXTRA_PIP_PACKAGES, or derive an image." >&2
   exit 2
-fi
+}
+[ -z "${EXTRA_APT_PACKAGES:-}" ] || refuse EXTRA_APT_PACKAGES "this container is not root"
+[ -z "${EXTRA_CONDA_PACKAGES:-}" ] || refuse EXTRA_CONDA_PACKAGES "there is no conda"
 if [ -n "${EXTRA_PIP_PACKAGES:-}" ]; then
   # An environment over the image's, which this user cannot write to: pip sees what is there, and may install other versions.
   extra=$(mktemp -d)

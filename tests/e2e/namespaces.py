@@ -129,6 +129,10 @@ class Namespace:
         names = self.kubectl("get", "pods,services,secrets,configmaps,deployments", "-o", "name").split()
         return {name for name in names if not name.startswith("configmap/kube-root-ca")}
 
+    def left(self, before, run_name="run"):
+        """Return the names of what there is now and was not before, but the runners' pods."""
+        return self.objects() - before - {f"pod/{pod['metadata']['name']}" for pod in self.runners(run_name)}
+
 
 class Ending:
     """How a run ended."""

@@ -1,6 +1,7 @@
 """What goes wrong, before and while a flow runs: the reason is right, another attempt is made, nothing is left."""
 
 import json
+import re
 import time
 from datetime import datetime
 
@@ -61,13 +62,14 @@ def test_sigterm_exits_143_and_leaves_nothing(namespace):
 def test_failures_of_the_flow_are_final(namespace, given, code, reason):
     text, spec = given.pop("text"), given.pop("spec", "")
     namespace.install(flow=flow(text, **given), run={"backoffLimit": 2}, cluster={"workerSpec": spec})
+    before = namespace.objects()
 
     end = namespace.finish(namespace.start())
 
     assert (end.condition, end.exit_code) == ("Failed", code)
     assert end.reason.startswith(reason)
     assert len(namespace.runners()) == 1
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 NO_SECRET_TO_MOUNT = {
@@ -94,6 +96,7 @@ NO_SECRET_TO_MOUNT = {
 def test_cluster_that_cannot_start_says_why_at_once(namespace, values, spec, reason):
     cluster = {"startupTimeoutSeconds": 120, **values.pop("cluster", {}), **({"workerSpec": spec} if spec else {})}
     namespace.install(flow=flow(HELLO), cluster=cluster, run={"backoffLimit": 0}, **values)
+    before = namespace.objects()
 
     end = namespace.finish(namespace.start())
 
@@ -101,7 +104,7 @@ def test_cluster_that_cannot_start_says_why_at_once(namespace, values, spec, rea
     assert reason in end.reason
     assert end.seconds <= 20
     assert "Traceback" not in end.log
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 def test_quota_without_room_is_the_reason(namespace):
@@ -128,6 +131,19 @@ def test_unschedulable_pods_have_until_the_timeout(namespace):
     assert end.exit_code == 3, end.log
     assert end.reason.startswith("no worker joined within 3 s: pod ")
     assert "Insufficient cpu" in end.reason
+    assert re.search(r"waiting: pod .*-worker-0 is not scheduled: .* Insufficient cpu", end.log)
+
+
+def test_workers_that_find_no_room_while_others_run_are_named(namespace):
+    cpu = run("kubectl", "get", "node", "-o", "jsonpath={.items[0].status.allocatable.cpu}").stdout
+    spec = worker_spec(resources={"requests": {"cpu": f"{int(cpu) * 600}m"}})
+    cluster = {"minWorkers": 2, "maxWorkers": 2, "workerSpec": spec}
+    namespace.install(flow=flow(SLOW, params={"seconds": 3}), cluster=cluster)
+
+    end = namespace.finish(namespace.start())
+
+    assert (end.condition, end.exit_code) == ("Complete", 0), end.log
+    assert re.search(r"waiting: pod .*-worker-\d is not scheduled: .* Insufficient cpu", end.log)
 
 
 def test_other_versions_in_the_workers_are_refused_with_a_table(namespace):
@@ -151,6 +167,7 @@ def test_other_versions_in_the_workers_are_refused_with_a_table(namespace):
 
 def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
     namespace.install(flow=flow(SLOW, params={"seconds": 5}), run={"backoffLimit": 1})
+    before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
 
@@ -163,7 +180,7 @@ def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
     assert terminated["message"] == "the Dask scheduler's process ended with signal 9 while the flow ran"
     assert second["metadata"]["name"] == end.pod
     assert (end.condition, end.exit_code) == ("Complete", 0)
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
@@ -200,6 +217,7 @@ def test_next_attempt_makes_room_before_it_asks_for_pods(namespace):
 
 def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
     namespace.install(flow=flow(SQUARES), cluster={"minWorkers": 2, "maxWorkers": 2})
+    before = namespace.objects()
     namespace.start()
     _, worker = namespace.running_worker()
 
@@ -209,7 +227,7 @@ def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
     assert end.exit_code == 0, end.log
     assert "result of main: 506" in end.log
     assert f"pod {worker} ended: container worker: Error, exit code 137" in end.log
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +241,7 @@ def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     text += "    return f'{total} in {len(runs)} runs'\n"
     cluster = {"minWorkers": 2, "maxWorkers": 2, **({"workerSpec": worker_spec(args=args)} if args else {})}
     namespace.install(flow=flow(text), cluster=cluster)
+    before = namespace.objects()
     namespace.start()
     namespace.running_worker()
     namespace.wait_for_log("START")
@@ -235,20 +254,21 @@ def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     assert end.exit_code == 0, end.log
     assert "result of main: 506 in 12 runs" in end.log
     assert "was deleted; it is replaced" in end.log
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 def test_task_that_needs_more_memory_than_there_is_fails_with_the_limit(namespace):
     text = "def eat(): return len(b'x' * 2**30)\ndef main(client): return client.submit(eat).result()\n"
     spec = worker_spec(resources={"limits": {"memory": "300Mi"}})
     namespace.install(flow=flow(text), cluster={"workerSpec": spec})
+    before = namespace.objects()
 
     end = namespace.finish(namespace.start())
 
     assert (end.condition, end.exit_code) == ("Failed", 1), end.log
     assert "KilledWorker" in end.reason
     assert "OOMKilled, exit code 137, memory limit 300Mi" in end.reason
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 def test_workers_that_keep_dying_end_the_run_with_the_cause(namespace):
@@ -261,12 +281,13 @@ def main(client):
         time.sleep(1)
 """
     namespace.install(flow=flow(text), cluster={"allowedFailures": 1, "maxWorkers": 1}, run={"backoffLimit": 0})
+    before = namespace.objects()
 
     end = namespace.finish(namespace.start())
 
     assert end.exit_code == 4, end.log
     assert end.reason.startswith("2 worker pods ended by the same cause, exit code 7, more than --allowed-failures 1")
-    assert namespace.workers() == []
+    assert namespace.left(before) == set()
 
 
 def test_suspended_run_leaves_nothing_and_starts_afresh_when_resumed(namespace):
@@ -315,6 +336,7 @@ def test_deleted_namespace_is_gone_soon(namespace):
 @pytest.mark.parametrize("kill", ["process", "pod"])
 def test_scheduler_pod_that_ends_is_another_attempt(namespace, kill):
     namespace.install(flow=flow(SLOW, params={"seconds": 6}), cluster={"scheduler": "pod"}, run={"backoffLimit": 1})
+    before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
 
@@ -328,8 +350,7 @@ def test_scheduler_pod_that_ends_is_another_attempt(namespace, kill):
     assert first["exitCode"] == 4
     assert first["message"].startswith(f"the Dask scheduler was lost: pod {runner}-scheduler ")
     assert (end.condition, end.exit_code) == ("Complete", 0)
-    assert namespace.objects() >= {f"pod/{end.pod}"}
-    assert not [name for name in namespace.objects() if "scheduler" in name or "-tls" in name]
+    assert namespace.left(before) == set()
 
 
 def wait_for_the_nodes_heartbeat(namespace):

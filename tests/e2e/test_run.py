@@ -123,6 +123,31 @@ def test_running_cluster_has_a_dashboard_and_a_small_runner(namespace):
     assert "bokeh" in status
 
 
+def test_scheduler_in_the_runners_pod_has_the_runs_configuration(namespace):
+    text = """
+def of(dask_scheduler):
+    import dask
+    routes = dask.config.get("distributed.scheduler.http.routes")
+    return routes, "stealing" in dask_scheduler.periodic_callbacks
+def main(client):
+    routes, steals = client.run_on_scheduler(of)
+    return f"{' '.join(routes)} {steals}"
+"""
+    namespace.install(flow=flow(text), cluster={"workStealing": False})
+
+    end = namespace.finish(namespace.start())
+
+    result = re.search(r"result of main: (.*)", end.log)[1]
+    assert "distributed.http.scheduler.info" in result
+    assert "distributed.http.proxy" not in result
+    assert "distributed.http.scheduler.api" not in result
+    assert not [word for word in result.split() if word == "True"]
+    assert (
+        f"dashboard: http://localhost:8787/status after kubectl port-forward -n {namespace.name} pod/{end.pod} 8787"
+        in end.log
+    )
+
+
 def test_static_mode_runs_on_a_cluster_that_it_leaves_alone(namespace):
     def pod(name, *args):
         restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

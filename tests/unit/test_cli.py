@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -249,6 +250,34 @@ def test_bad_input_exits_2_with_one_message(tmp_path, args, text):
     assert_one_sentence(done, 2)
     assert text in done.stderr
     assert text in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("    a, b = add(1), add(2)\n    a.set_upstream(b)\n    b.set_upstream(a)\n", "has a cycle: add → add → add"),
+        ("    add(Parameter('n'))\n    add(Parameter('n'))\n", "several parameters named n|another parameter n|'n'"),
+        ("    add.map(Parameter('n', default=5))\n", "n"),
+    ],
+    ids=["cycle", "same-parameter", "not-to-be-mapped"],
+)
+def test_flow_that_cannot_run_exits_2_with_one_message(tmp_path, body, text):
+    head = "from dask_flow import Flow, Parameter, task\n@task\ndef add(x): return x\nwith Flow('f') as flow:\n"
+
+    done = dask_flow("run", write(tmp_path, head + body), "--cluster", "local")
+
+    assert_one_sentence(done, 2)
+    assert re.search(text, done.stderr), done.stderr
+
+
+def test_task_that_returns_none_ran_and_has_no_result_to_show(tmp_path):
+    path = write(tmp_path, "from dask_flow import Flow, task\n@task\ndef rest(): ...\nflow = Flow('f', tasks=[rest])\n")
+
+    done = dask_flow("run", path, "--cluster", "local")
+
+    assert done.returncode == 0, done.stderr
+    assert "rest: 1 task" in done.stderr
+    assert "result of" not in done.stderr
 
 
 def test_several_candidates_are_listed(tmp_path):

@@ -1,6 +1,7 @@
 """What the engine does on a Dask cluster that the comparison with Prefect does not show."""
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from dask_flow.engine.entry import run_on
 from dask_flow.engine.sizes import Sizes
 from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, on_client
 from dask_flow.flows import dag
+from dask_flow.triggers import any_failed
 from distributed import Client, LocalCluster, get_worker
 
 
@@ -172,7 +174,15 @@ def test_flow_leaves_nothing_on_the_cluster(client, executor):
     assert not any(plugins.values())
 
 
-def test_mapping_over_a_result_does_not_move_it_through_the_driver(client):
+def noting(gather, names):
+    def noted(self, futures):
+        names.extend(future.key for future in futures)
+        return gather(self, futures)
+
+    return noted
+
+
+def test_mapping_over_a_result_does_not_move_it_through_the_driver(client, monkeypatch):
     @task
     def large(n):
         return [bytes(1000)] * n
@@ -180,12 +190,16 @@ def test_mapping_over_a_result_does_not_move_it_through_the_driver(client):
     with Flow("large") as flow:
         whole = total(task(len).map(large(Parameter("n"))))
 
+    fetched = []
     with on_client(client) as backend:
+        monkeypatch.setattr(type(backend), "gather", noting(type(backend).gather, fetched))
         run, state = run_on(backend, flow, {"n": 20_000}, keep={whole})
 
     held = run.by_task[next(each for each in flow.tasks if each.name == "large")].parts[0]
     assert state.is_successful()
-    assert held.future is None
+    assert fetched
+    assert not [name for name in fetched if name.startswith("large-")]
+    assert held.future is None  # and it is released
 
 
 def test_resources_of_a_tag_are_asked_of_workers(cluster):
@@ -232,6 +246,29 @@ def test_result_that_cannot_be_sent_to_another_worker_fails_by_name(executor, ca
     assert "cannot be sent to another worker: Could not serialize object of type lock" in str(failed[0].result)
     assert type(state.result[end]).__name__ == "TriggerFailed"
     assert "task lock failed" in caplog.text
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+def test_local_dask_executor_runs_maps_triggers_and_failures(scheduler):
+    @task
+    def half(x):
+        if x % 2:
+            raise ValueError(x)
+        return x // 2
+
+    @task(trigger=any_failed)
+    def process(halves):
+        return os.getpid(), [each for each in halves if isinstance(each, int)]
+
+    with Flow("halves") as flow:
+        end = process(half.map([2, 3, 4]))
+
+    state = flow.run(executor=LocalDaskExecutor(scheduler, num_workers=2))
+    where, halves = state.result[end].result
+
+    assert halves == [1, 2]
+    assert (where != os.getpid()) is (scheduler == "processes")
+    assert [each.is_failed() for each in state.result[flow.get_tasks("half")[0]].map_states] == [False, True, False]
 
 
 @pytest.mark.parametrize("name", ["local", "threads", "cluster"])

@@ -106,6 +106,21 @@ def test_missing_secret_is_the_end_unless_it_is_the_runs_own(message, ends):
     assert len(made.problems()) == 1
 
 
+def test_what_pods_wait_for_is_logged_once_for_all_of_them(caplog):
+    def waiting(name):
+        made = pod(name, ("PodScheduled", "False"))
+        made["status"]["conditions"][0]["message"] = "0/1 nodes are available"
+        return made
+
+    made = objects(FakeKube([("ADDED", waiting(f"nightly-x-worker-{n}")) for n in (0, 1, 0, 2)]))
+
+    with caplog.at_level("INFO", "dask_flow"):
+        made._follow_pods()
+
+    assert caplog.messages == ["waiting: pod nightly-x-worker-0 is not scheduled: 0/1 nodes are available"]
+    assert len(made.problems()) == 3
+
+
 def test_watch_ends_with_the_run():
     made = objects(FakeKube([("ADDED", pod("nightly-x-worker-0", ("PodScheduled", "False")))]))
     made.delete_all()

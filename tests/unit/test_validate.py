@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner
 from dask_flow import cli, log
 from dask_flow.clusters.versions import mismatches
-from dask_flow.validate import plan
+from dask_flow.validate import cluster_problems, plan
 from test_pod_check import BROKEN
 
 SEED = Path(__file__).parent / "worker_spec.yaml"
@@ -67,6 +67,29 @@ def test_pods_are_printed_as_manifests_and_the_plan_as_a_sentence(tmp_path):
     assert done.stderr.splitlines()[-1].endswith(plan)
     assert done.stderr.count("warning: ") == 3
     assert "checked without a cluster" in done.stderr
+
+
+def test_rights_that_a_runner_needs_and_the_user_lacks_are_named():
+    class Kube:
+        namespace = "jobs"
+
+        def create(self, *_, **__):
+            return {}
+
+        def may(self, verb, resource):
+            return (verb, resource) not in {("deletecollection", "pods"), ("create", "secrets")}
+
+        def list_all(self, _):
+            return []
+
+    options = {"cluster": None, "target": None, "scheduler_spec": None, "worker_spec": None}
+
+    found = [str(each).partition(";")[0] for each in cluster_problems(plan(options, "jobs"), Kube())]
+
+    assert found == [
+        "you may not deletecollection pods in namespace jobs",
+        "you may not create secrets in namespace jobs",
+    ]
 
 
 def test_operators_plan_is_its_cluster_and_nothing_else():

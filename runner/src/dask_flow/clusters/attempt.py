@@ -41,6 +41,7 @@ class Attempt:
         """Called, from any thread, with what ended the scheduler's pod, or None when it is ready."""
         self._on_end: Callable[[str, Problem], None] | None = None
         self._problems: dict[str, Problem] = {}
+        self._said: set[str] = set()
         self._stop_watch = threading.Event()
         self.closing = False
 
@@ -107,11 +108,18 @@ class Attempt:
 
     def _tell(self, name: str, found: Problem) -> None:
         if not found.hopeless:
-            return
-        if self._is_scheduler(name):
+            self._say_once(name, found)
+        elif self._is_scheduler(name):
             self.on_scheduler(found)
         elif self._on_end:
             self._on_end(name, found)
+
+    def _say_once(self, name: str, found: Problem) -> None:
+        """Log what a pod waits for, once for all that wait for the same."""
+        without_name = found.text.replace(name, "")
+        if without_name not in self._said:
+            self._said.add(without_name)
+            log.info("waiting: %s", found.text)
 
     def problems(self) -> list[str]:
         """Return what keeps pods from running now, each in a sentence."""
