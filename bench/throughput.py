@@ -37,6 +37,7 @@ FORGET_TIMEOUT_SECONDS = 120
 IMPORTS = 20
 
 RAW, ONE, OURS, PREFECT1, PREFECT3 = "raw distributed", "dask-flow, batch=1", "dask-flow", "Prefect 1", "Prefect 3"
+QUIET = "quiet"  # a peer that logs warnings only, where it logs each task as it comes
 MAP, LONG_MAP, PAUSES = "map of 10,000 (µs/task)", "map of 100,000 (µs/task)", "map of 1,000, 50 ms each (µs/task)"
 CHAIN, DIAMONDS = "chain of 500 (µs/task)", "diamonds of 2,000 (µs/task)"
 MAP1, MAP3 = "map of 300 (µs/task)", "map of 100 (µs/task)"
@@ -146,12 +147,13 @@ class Contestant(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """One that has its turns in an environment of its own, by a script of `peers/`."""
+    """One that has its turns in an environment of its own, by a script of `peers/` with these options."""
 
     key: Key
     tasks: int
     python: Path
     script: str
+    options: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -194,7 +196,9 @@ def peers_of(options: argparse.Namespace) -> list[Peer]:
     python3 = options.prefect3_python or ROOT / ".venv-prefect3/bin/python"
     known = [
         Peer((PREFECT1, MAP1), 300, python1, "prefect1.py"),
+        Peer((f"{PREFECT1}, {QUIET}", MAP1), 300, python1, "prefect1.py", (QUIET,)),
         Peer((PREFECT3, MAP3), 100, python3, "prefect3.py"),
+        Peer((f"{PREFECT3}, {QUIET}", MAP3), 100, python3, "prefect3.py", (QUIET,)),
     ]
     return [peer for peer in known if peer.python.exists()]
 
@@ -321,7 +325,7 @@ def take_turns(
             print(f"# round {number + 1}: {', '.join(each.key)}: {samples[each.key][-1]:.2f}", flush=True)
         for peer in peers:
             script = str(Path(__file__).parent / "peers" / peer.script)
-            figures = json.loads(output(str(peer.python), "-W", "ignore", script, str(peer.tasks)))
+            figures = json.loads(output(str(peer.python), "-W", "ignore", script, str(peer.tasks), *peer.options))
             samples.setdefault(peer.key, []).append(figures["peer"] * 1e6)
             samples.setdefault((f"{RAW}, as {peer.key[0]} has it", peer.key[1]), []).append(figures["raw"] * 1e6)
             versions[figures["versions"]] = None

@@ -1,10 +1,12 @@
-"""A mapped task's cost in Prefect 1.4.1 on Dask: `prefect1.py TASKS`. Needs distributed < 2023.5."""
+"""A mapped task's cost in Prefect 1.4.1 on Dask: `prefect1.py TASKS [quiet]`. Needs distributed < 2023.5."""
 
 from __future__ import annotations
 
 import os
+import sys
 
-os.environ["PREFECT__LOGGING__LEVEL"] = "WARNING"  # its default is a few lines a task
+if "quiet" in sys.argv:
+    os.environ["PREFECT__LOGGING__LEVEL"] = "WARNING"  # its default is a few lines a task
 
 from measured import increment, measure
 from prefect import Flow, task

@@ -1,4 +1,7 @@
-"""A mapped task's cost in Prefect 3 on Dask, with a server of its own: `prefect3.py TASKS`. Needs prefect-dask."""
+"""A mapped task's cost in Prefect 3 on Dask, with a server of its own: `prefect3.py TASKS [quiet]`.
+
+Needs prefect-dask.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ def server() -> Iterator[None]:
         free.close()
         os.environ["PREFECT_HOME"] = folder
         os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-        os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"  # its default is lines for each task, sent to the server
+        if "quiet" in sys.argv:
+            os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"  # its default is lines for each task, sent to the server
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
