@@ -13,6 +13,8 @@ FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
 SEED_IMAGE := localhost/dask-flow-seed:dev
 PREFECT_IMAGE := localhost/dask-flow-prefect
 IN_VENV := $(VENV)/bin/python -m
+# Most of their time, the end-to-end tests wait for pods.
+E2E_PROCESSES ?= 3
 # ct calls yamllint and yamale, which are in the virtual environment.
 WITH_TOOLS := PATH=$$(tests/tools/install):$(CURDIR)/$(VENV)/bin:$$PATH
 
@@ -49,7 +51,8 @@ chart: $(VENV)/dev ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
 e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed node-load-prefect) ## Run the tests on a Kubernetes node
-	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e --durations=10
+	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m "not alone" --numprocesses=$(E2E_PROCESSES) --dist=loadgroup --durations=15
+	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m alone
 
 image: ## Build the runner's image, localhost/dask-flow:dev
 	tests/node/image $(IMAGE) --build-arg VERSION=$(VERSION) .

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+from dask_operator import installed_operator
 from namespaces import ROOT, Namespace, run
 
 
@@ -25,6 +26,13 @@ def deleted():
     yield names
     for name in names:
         run("kubectl", "wait", "--for=delete", f"namespace/{name}", "--timeout=120s")
+
+
+@pytest.fixture(scope="module")
+def operator(_cluster):
+    """The Dask operator, for the tests of one file; some tests are about its lack."""
+    with installed_operator() as release:
+        yield release
 
 
 @pytest.fixture

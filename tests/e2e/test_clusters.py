@@ -5,7 +5,8 @@ import re
 import pytest
 from namespaces import ROOT, flow
 
-KINDS = ("local", "pods", "static", "operator")
+OPERATOR = pytest.param("operator", marks=pytest.mark.xdist_group("operator"))
+KINDS = ("local", "pods", "static", OPERATOR)
 
 FLOW = """
 import os

@@ -366,6 +366,7 @@ def wait_for_the_nodes_heartbeat(namespace):
 
 
 @OWN_NODE
+@pytest.mark.alone
 @pytest.mark.parametrize("seconds", [75, 20], ids=["while-it-runs", "as-it-ends"])
 def test_api_server_may_be_away_for_a_minute(namespace, seconds):
     namespace.install(flow=flow(SQUARES, params={"count": seconds, "seconds": 1.0}), run={"backoffLimit": 0})

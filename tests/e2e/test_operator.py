@@ -4,8 +4,11 @@ import json
 import re
 
 import pytest
-from dask_operator import INSTALL, installed_definitions, installed_operator
+from dask_operator import INSTALL, installed_definitions
 from namespaces import HELLO, SLOW, flow
+
+# The operator and its definitions are there once for a whole cluster.
+pytestmark = pytest.mark.xdist_group("operator")
 
 KINDS = "daskclusters,daskautoscalers,daskworkergroups,deployments,replicasets,pods,services"
 RUNNER = "psutil.Process(1).children()[0]"
@@ -78,12 +81,6 @@ def test_operator_that_does_not_run_is_exit_code_3_and_how_to_install_it(namespa
         assert re.match(r"no Dask operator took up DaskCluster run-\w+ within 8 s: it does not run, or", end.reason)
         assert INSTALL in end.reason
         wait_for_the_cleaner(lambda: not left(namespace), namespace)
-
-
-@pytest.fixture(scope="module")
-def operator(_cluster):
-    with installed_operator() as release:
-        yield release
 
 
 @pytest.fixture
