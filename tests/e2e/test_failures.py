@@ -306,7 +306,7 @@ def test_suspended_run_leaves_nothing_and_starts_afresh_when_resumed(namespace):
 
 
 def test_deadline_ends_the_run_and_time_to_live_removes_it(namespace):
-    namespace.install(flow=flow(SLOW), run={"activeDeadlineSeconds": 6, "ttlSecondsAfterFinished": 3})
+    namespace.install(flow=flow(SLOW), run={"activeDeadlineSeconds": 15, "ttlSecondsAfterFinished": 3})
     before = namespace.objects()
     namespace.start()
     namespace.running_worker()
