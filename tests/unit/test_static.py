@@ -16,7 +16,7 @@ import pytest
 from dask_flow.clusters.static import cluster
 from dask_flow.clusters.versions import mismatches
 from dask_flow.errors import InputError, StartupError
-from dask_flow.log import Steps
+from dask_flow.history import History
 from dask_flow.settings import RunSettings
 from dask_flow.tls import KeyPair
 from distributed import LocalCluster
@@ -37,7 +37,7 @@ def settings(address, **given):
 
 
 def opened(address, **given):
-    return cluster(settings(address, **given), Steps(), lambda _: None)
+    return cluster(settings(address, **given), History(), lambda _: None)
 
 
 def keys(pair, folder):

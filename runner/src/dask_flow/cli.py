@@ -96,6 +96,11 @@ RUN_OPTIONS = (
     ),
     _option("--timeout", type=float, metavar="SECONDS", help="For the whole flow.  [default: none]"),
     _option(
+        "--report",
+        metavar="DIR|URL",
+        help="Where the run's report is kept, in a folder of the run's name.  [default: none]",
+    ),
+    _option(
         "--tls/--no-tls",
         default=None,
         help="Mutual TLS in a temporary cluster, with keys made for this run.  [default: tls for --cluster pods]",
@@ -160,15 +165,15 @@ def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: An
     log.configure(given.get("log_format") or RunSettings.log_format)
     if debug:
         logging.getLogger("dask_flow").setLevel(logging.DEBUG)
-    steps = log.Steps()
     try:
         given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
         given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
-        outcome = run_flow(given, steps)
     except InputError as error:
         outcome = report.Outcome(exit_code=error.exit_code, reason=str(error))
-    report.announce(outcome, steps.durations)
-    report.write_termination_message(outcome.reason)
+        report.write_termination_message(outcome.reason)
+        report.conclude(outcome)
+    else:
+        outcome = run_flow(given)
     _exit(outcome.exit_code)
 
 
@@ -236,8 +241,8 @@ def graph(target: str, wanted: str | None, output: Path | None) -> None:
 
 
 def _exit(code: int) -> None:
-    """End the process, at once if a flow that was given up still runs in its thread."""
-    if any(thread.name == "flow" for thread in threading.enumerate()):
+    """End the process, at once if a flow that was given up, or the writing of its report, still runs in its thread."""
+    if any(thread.name in ("flow", "report") for thread in threading.enumerate()):
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)

@@ -216,15 +216,15 @@ def _seconds(duration: Any) -> float | None:
 
 
 @contextmanager
-def report_of(executor: Executor) -> Iterator[None]:
-    """Write Dask's performance report of what runs inside, if the executor asks for it."""
+def report_of(executor: Executor, client: Client | None) -> Iterator[None]:
+    """Write Dask's performance report of what runs inside on a client's cluster, if the executor asks for it."""
     path = getattr(executor, "performance_report_path", None)
-    if path is None:
+    if path is None or client is None:
         yield
         return
-    from distributed import performance_report
+    from dask_flow.report.performance import saved
 
-    with performance_report(path):
+    with saved(client, path):
         yield
 
 

@@ -37,6 +37,9 @@ ROLES_PAUSE_SECONDS = 0.5
 WATCH_SECONDS = 300
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
+LOG_READ_SECONDS = 5
+LOG_LINES = 20_000
+LOG_BYTES = 8 * 2**20
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -173,8 +176,10 @@ class Kube:
 
     def may(self, verb: str, resource: str) -> bool:
         """Return whether this client may do this in the namespace."""
-        name, _, group = resource.partition(".")
+        kind, _, subresource = resource.partition("/")
+        name, _, group = kind.partition(".")
         attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": name}
+        attributes |= {"subresource": subresource} if subresource else {}
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -182,6 +187,20 @@ class Kube:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         return bool(self._call("POST", path, review)["status"]["allowed"])
+
+    def log(self, pod: str, container: str | None, *, previous: bool = False) -> bytes:
+        """Return the end of a container's log, or of the one that it replaced. The request is not repeated."""
+        query = {"tailLines": LOG_LINES, "limitBytes": LOG_BYTES}
+        query |= ({"container": container} if container else {}) | ({"previous": "true"} if previous else {})
+        path = f"pods/{pod}/log"
+        try:
+            response = self._server.ask("GET", self._url(path), query, None, LOG_READ_SECONDS)
+            data: bytes = response.data
+        except urllib3.exceptions.HTTPError as error:
+            raise StartupError(f"the log of pod {pod} cannot be had: {error}") from error
+        if response.status >= BAD_REQUEST:
+            raise refusal_of(f"GET {path}", response.status, data)
+        return data
 
     def delete_pod(self, name: str) -> None:
         """Delete one pod, if it is there."""

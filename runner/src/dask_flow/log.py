@@ -1,4 +1,4 @@
-"""The run's log: one line a step on stderr, with durations."""
+"""The run's log: one line a step on stderr."""
 
 from __future__ import annotations
 
@@ -8,28 +8,10 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Steps", "configure", "described", "listed", "user_traceback"]
-
-log = logging.getLogger(__name__)
-
-
-class Steps:
-    """Times the steps of a run and logs each when it is done. `durations` keeps them, in seconds."""
-
-    def __init__(self) -> None:
-        self.durations: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, done: str) -> Iterator[None]:
-        """Time the body; `done` says what it achieved."""
-        start = time.monotonic()
-        yield
-        self.durations[done] = time.monotonic() - start
-        log.info("%s (%.2f s)", done, self.durations[done])
+__all__ = ["configure", "described", "file_handler", "listed", "user_traceback"]
 
 
 def configure(log_format: str) -> None:
@@ -42,6 +24,13 @@ def configure(log_format: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("dask_flow").setLevel(logging.INFO)
     logging.captureWarnings(True)
+
+
+def file_handler(path: Path) -> logging.Handler:
+    """Return what writes the log to a file, as text."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(_TextFormatter())
+    return handler
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

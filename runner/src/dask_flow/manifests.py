@@ -152,13 +152,16 @@ class RunIdentity:
 def permissions(settings: RunSettings) -> dict[str, tuple[str, ...]]:
     """Return the verbs that a runner needs for each kind of object; the chart's Role grants these, and no other.
 
-    The name of a kind in an API group ends with that: `daskclusters.kubernetes.dask.org`.
+    The name of a kind in an API group ends with that: `daskclusters.kubernetes.dask.org`; a part of a kind's objects is
+    named after a slash: `pods/log`.
     """
+    logs = {"pods/log": ("get",)} if settings.report else {}
     if settings.cluster == "operator":
-        return dict(OPERATOR_PERMISSIONS)
+        return {**OPERATOR_PERMISSIONS, **logs}
     verbs = {
         "pods": ("get", "list", "watch", "create", "delete", "deletecollection"),
         "events": ("watch",),
+        **logs,
     }
     if settings.tls:
         verbs["secrets"] = ("create", "deletecollection")

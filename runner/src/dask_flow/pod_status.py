@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["Problem", "ends", "has_ended", "is_ready", "mount_problem", "problem", "refusal"]
+__all__ = ["Problem", "container_status", "ends", "has_ended", "is_ready", "mount_problem", "problem", "refusal"]
 
 LAST_LINES = 20
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -54,6 +54,13 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
     restarts = pod.get("spec", {}).get("restartPolicy", "Always") != "Never"
     terminated = (each for each in status.get("containerStatuses", []) if "terminated" in each.get("state", {}))
     return not restarts and any(each["name"] == name for each in terminated)
+
+
+def container_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the pod says of Dask's container; nothing, if that has no status yet."""
+    name = pod["metadata"].get("annotations", {}).get(DEFAULT_CONTAINER)
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return next((each for each in statuses if each["name"] == name), {})
 
 
 def problem(pod: Mapping[str, Any]) -> Problem | None:
@@ -106,9 +113,7 @@ def refusal(event: Mapping[str, Any]) -> Problem | None:
 
 def ends(pod: Mapping[str, Any]) -> tuple[int, Problem | None]:
     """Return how often Dask's container has ended in a pod that starts it again, and what is known of the last time."""
-    name = pod["metadata"].get("annotations", {}).get(DEFAULT_CONTAINER)
-    found = (each for each in pod.get("status", {}).get("containerStatuses", []) if each["name"] == name)
-    container: Mapping[str, Any] = next(found, {})
+    container = container_status(pod)
     now = container.get("state", {}).get("terminated")
     last = now or container.get("lastState", {}).get("terminated")
     count = container.get("restartCount", 0) + bool(now)

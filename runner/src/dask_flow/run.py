@@ -11,14 +11,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_flow import declarations, targets
 from dask_flow.clusters import cluster_mode
 from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, InputError, Interrupted, StartupError
-from dask_flow.flows import HIDDEN, FlowResult, adapter_for, name_of
-from dask_flow.log import Steps, described, user_traceback
-from dask_flow.report import Outcome, TaskGroup, group_tasks, write_termination_message
+from dask_flow.flows import FlowResult, adapter_for, name_of
+from dask_flow.history import History
+from dask_flow.log import described, user_traceback
+from dask_flow.report import Outcome, announce, conclude, write_termination_message
+from dask_flow.report.seen import ask
+from dask_flow.report.tasks import group_tasks, shown
+from dask_flow.report.times import where_the_time_went
+from dask_flow.report.workers import Worker, workers_of
 from dask_flow.settings import RunSettings, resolve
 
 if TYPE_CHECKING:
@@ -26,53 +32,105 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from dask_flow.report.writing import RunReport
+
 __all__ = ["load", "run"]
 
 log = logging.getLogger(__name__)
 
 CLUSTERS_WORD_SECONDS = 2
+ASK_SECONDS = 30
+INTERRUPTED_SECONDS = 3
 CONNECTION_LOST = "scheduler-connection-lost"
 
 
-def run(given: Mapping[str, Any], steps: Steps) -> Outcome:
+def run(given: Mapping[str, Any]) -> Outcome:
     """Run the flow that `given["target"]` names, with what the user gave over what the flow declares.
 
-    Never raises for what a run may meet: the outcome has the exit code and the reason.
+    Says in the log, the container's termination message and, if one is wanted, the report what the run came to. Never
+    raises for what a run may meet: the outcome has the exit code and the reason.
     """
-    try:
-        with _signals() as ignore_signals:
-            return _run(given, steps, ignore_signals)
-    except (DaskFlowError, Interrupted) as error:
-        log.debug("the run ended with an error", exc_info=True)
-        return Outcome(exit_code=error.exit_code, reason=str(error))
-    except Exception as error:
-        log.exception("the runner itself failed")
-        return Outcome(exit_code=ClusterLostError.exit_code, reason=f"the runner itself failed: {described(error)}")
+    history, report = History(), None
+    with _signals() as ignore_signals:
+        try:
+            if given.get("report"):
+                from dask_flow.report.writing import RunReport
+
+                report = RunReport.to(given["report"], history)
+            outcome = _run(given, history, report, ignore_signals)
+        except (DaskFlowError, Interrupted) as error:
+            log.debug("the run ended with an error", exc_info=True)
+            outcome = Outcome(exit_code=error.exit_code, reason=str(error))
+        except Exception as error:
+            log.exception("the runner itself failed")
+            reason = f"the runner itself failed: {described(error)}"
+            outcome = Outcome(exit_code=ClusterLostError.exit_code, reason=reason)
+        ignore_signals()
+        write_termination_message(outcome.reason)
+        _conclude(outcome, history, report)
+    return outcome
 
 
-def _run(given: Mapping[str, Any], steps: Steps, ignore_signals: Callable[[], None]) -> Outcome:
-    with steps("flow loaded"):
+def _run(
+    given: Mapping[str, Any], history: History, report: RunReport | None, ignore_signals: Callable[[], None]
+) -> Outcome:
+    with history("flow loaded"):
         loaded, settings = load(given)
+    history.settings, history.flow = settings, loaded.flow
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
         stack.enter_context(_declared(settings))
-        client = _opened(stack, settings, steps, events)
+        client = _opened(stack, settings, history, events)
         from dask_flow.beside import sent_along  # after the cluster is open: it imports distributed
 
         stack.enter_context(sent_along(client, loaded))
         if settings.scheduler_logs:
             stack.enter_context(_scheduler_logs(client))
-        started = time.time()
+        stack.enter_context(_stock_taken(client, history, report))
         # After the flow's end, whatever it is, a signal must not make another of it.
         stack.callback(ignore_signals)
         stack.push(_note_reason)
-        with steps("flow ran"):
-            result = _supervise(loaded.flow, client, settings, events)
+        with history("flow ran"):
+            result = history.result = _supervise(client, history, settings, events)
         ignore_signals()
-        tasks = _tasks(client, started, result)
-        outcome = _outcome(result, tasks, client)
+        outcome = _outcome(result, client, history)
         write_termination_message(outcome.reason)
     return outcome
+
+
+@contextmanager
+def _stock_taken(client: Client, history: History, report: RunReport | None) -> Iterator[None]:
+    """Ask at the end what will be gone with the cluster. Who is interrupted may be killed soon, so reports at once."""
+    started, interrupted = time.time(), None
+    try:
+        yield
+    except Interrupted as error:
+        interrupted = error
+        raise
+    finally:
+        history.seen = ask(client, started, INTERRUPTED_SECONDS if interrupted else ASK_SECONDS)
+        if report:
+            report.take(client, interrupted=interrupted is not None)
+        if report and interrupted:
+            outcome = Outcome(interrupted.exit_code, str(interrupted))
+            report.write(*_summed_up(outcome, history), interrupted=True)
+
+
+def _conclude(outcome: Outcome, history: History, report: RunReport | None) -> None:
+    outcome, workers, spent = _summed_up(outcome, history)
+    announce(outcome, spent)
+    if report:
+        report.write(outcome, workers, spent)
+        report.close()
+    conclude(outcome)
+
+
+def _summed_up(outcome: Outcome, history: History) -> tuple[Outcome, list[Worker], dict[str, float]]:
+    """Return the outcome with the tasks, the workers, and what took the time."""
+    counts = history.result.counts if history.result else {}
+    outcome = replace(outcome, tasks=group_tasks(shown(history.seen.stream), history.seen.names, counts))
+    workers = workers_of(history)
+    return outcome, workers, where_the_time_went(history, outcome.tasks, workers, time.time())
 
 
 def load(given: Mapping[str, Any]) -> tuple[targets.Loaded, RunSettings]:
@@ -136,12 +194,12 @@ def _note_reason(kind: type[BaseException] | None, error: BaseException | None, 
 
 
 def _opened(
-    stack: ExitStack, settings: RunSettings, steps: Steps, events: queue.SimpleQueue[FlowResult | BaseException]
+    stack: ExitStack, settings: RunSettings, history: History, events: queue.SimpleQueue[FlowResult | BaseException]
 ) -> Client:
     """Open the cluster. Raises StartupError for whatever its start may meet."""
     try:
-        client = stack.enter_context(cluster_mode(settings.cluster)(settings, steps, events.put))
-        client.get_task_stream()  # from its first call on, the scheduler keeps a record of each task
+        client = stack.enter_context(cluster_mode(settings.cluster)(settings, history, events.put))
+        client.get_task_stream(start=0, stop=0)  # from its first call on, the scheduler keeps a record of each task
     except DaskFlowError:
         raise
     except Exception as error:
@@ -150,21 +208,11 @@ def _opened(
     return client
 
 
-def _tasks(client: Client, started: float, result: FlowResult) -> tuple[TaskGroup, ...]:
-    """Return what the scheduler recorded of the tasks since `started`, in seconds since the epoch."""
-    try:
-        stream = client.get_task_stream(start=started)
-        shown = [each for each in stream if not str(each["key"]).startswith(HIDDEN)]
-        return group_tasks(shown, _names(client), result.items)
-    except Exception as error:
-        log.warning("the record of the tasks could not be had: %s", described(error))
-        return ()
-
-
 def _supervise(
-    flow: Any, client: Client, settings: RunSettings, events: queue.SimpleQueue[FlowResult | BaseException]
+    client: Client, history: History, settings: RunSettings, events: queue.SimpleQueue[FlowResult | BaseException]
 ) -> FlowResult:
     """Run the flow in a thread and wait for the first of: its end, the loss of the cluster, the timeout, a signal."""
+    flow = history.flow
 
     def work() -> None:
         try:
@@ -184,7 +232,8 @@ def _supervise(
         return event
     if isinstance(event, DaskFlowError):
         raise event
-    log.error("the flow failed:\n%s", user_traceback(event))
+    history.errors[settings.flow] = user_traceback(event)
+    log.error("the flow failed:\n%s", history.errors[settings.flow])
     raise FlowError(f"the flow failed: {described(event)}{_what_killed(event, client)}") from event
 
 
@@ -211,23 +260,17 @@ def _why_lost(error: BaseException, events: queue.SimpleQueue[FlowResult | BaseE
     return ClusterLostError(f"the connection to the Dask scheduler was lost while the flow ran: {error}")
 
 
-def _names(client: Client) -> dict[str, str]:
-    """Return the name of each worker by its address, of those that a temporary cluster had before too."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    names = {address: f"worker {info['name']}" for address, info in workers.items()}
-    return names | getattr(client.cluster, "worker_names", {})
-
-
-def _outcome(result: FlowResult, tasks: tuple[TaskGroup, ...], client: Client) -> Outcome:
+def _outcome(result: FlowResult, client: Client, history: History) -> Outcome:
     if not result.errors:
-        return Outcome(exit_code=0, reason="the flow succeeded", results=result.results, tasks=tasks)
-    for name, error in result.errors.items() if not result.logged else ():
-        log.error("task %s failed:\n%s", name, user_traceback(error))
+        return Outcome(exit_code=0, reason="the flow succeeded", results=result.results)
+    history.errors |= {name: user_traceback(error) for name, error in result.errors.items()}
+    for name, text in history.errors.items() if not result.logged else ():
+        log.error("task %s failed:\n%s", name, text)
     name, error = next(iter(result.errors.items()))
     more = f" and {len(result.errors) - 1} more" if len(result.errors) > 1 else ""
     after = f"; not run because of it: {', '.join(result.skipped)}" if result.skipped else ""
     reason = f"the flow failed: task {name}{more}: {described(error)}{_what_killed(error, client)}{after}"
-    return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results, tasks=tasks)
+    return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results)
 
 
 def _what_killed(error: BaseException, client: Client) -> str:

@@ -49,6 +49,7 @@ class RunSettings:
     adaptive_wait_count: int = 6
     allowed_failures: int | None = None
     log_format: str = "text"
+    report: str | None = None
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     working_dir: Path | None = None
     on_start: Callable[[], Any] | None = None

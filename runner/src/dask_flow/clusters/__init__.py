@@ -12,7 +12,7 @@ from dask_flow.errors import DaskFlowError
 if TYPE_CHECKING:
     from distributed import Client
 
-    from dask_flow.log import Steps
+    from dask_flow.history import History
     from dask_flow.settings import RunSettings
 
 __all__ = ["OnLost", "OpenCluster", "cluster_mode"]
@@ -27,7 +27,7 @@ class OpenCluster(Protocol):
     Yields a client. In Kubernetes, raises StartupError if there is no worker within `settings.startup_timeout`.
     """
 
-    def __call__(self, settings: RunSettings, steps: Steps, on_lost: OnLost) -> AbstractContextManager[Client]:
+    def __call__(self, settings: RunSettings, history: History, on_lost: OnLost) -> AbstractContextManager[Client]:
         """Open the cluster."""
 
 

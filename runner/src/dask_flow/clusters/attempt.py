@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dask_flow.clusters.pod_logs import PodLogs
 from dask_flow.errors import DaskFlowError
+from dask_flow.history import History
 from dask_flow.kube import Kube
 from dask_flow.log import listed
 from dask_flow.manifests import RunIdentity, permissions
@@ -40,6 +42,8 @@ class Attempt:
         self.on_scheduler: Callable[[Problem | None], None]
         """Called, from any thread, with what ended the scheduler's pod, or None when it is ready."""
         self._on_end: Callable[[str, Problem], None] | None = None
+        self._history = History()
+        self._logs: PodLogs | None = None
         self._problems: dict[str, Problem] = {}
         self._said: set[str] = set()
         self._stop_watch = threading.Event()
@@ -50,8 +54,15 @@ class Attempt:
         """How many workers each worker pod has."""
         return self._templates.worker.processes
 
-    def follow(self) -> None:
-        """Watch the pods, and warnings about them, in threads of their own, from which the callbacks are called."""
+    def follow(self, history: History) -> None:
+        """Watch the pods, and warnings about them, in threads of their own, from which the callbacks are called.
+
+        What becomes of workers' pods is noted, and their logs are saved if somebody wants them.
+        """
+        self._history = history
+        if history.logs:
+            self._logs = PodLogs(self._kube, history.logs)
+            history.save_logs = self._logs.save_all
         threading.Thread(target=self._follow_pods, name="pod-watch", daemon=True).start()
         threading.Thread(target=self._follow_warnings, name="warning-watch", daemon=True).start()
 
@@ -69,6 +80,10 @@ class Attempt:
 
     def _seen(self, event: str, pod: Mapping[str, Any]) -> None:
         name = pod["metadata"]["name"]
+        if self._logs:
+            self._logs.seen(event, pod)
+        if not self._is_scheduler(name):
+            self._history.pod(name)
         found = problem(pod)
         if event == "DELETED" and not (found and has_ended(pod)):
             found = Problem(f"pod {name} was deleted", "deleted", disruption=True)
@@ -104,6 +119,9 @@ class Attempt:
 
     def _report(self, name: str, found: Problem) -> None:
         self._problems[name] = found
+        note = self._history.pods.get(name)
+        if note and found.hopeless and not (note.ends and found.disruption):
+            note.ended(found.text)
         self._tell(name, found)
 
     def _tell(self, name: str, found: Problem) -> None:
@@ -128,8 +146,9 @@ class Attempt:
     def delete_all(self) -> None:
         """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised."""
         if not self.closing:
+            self.closing = True
+            self._history.save_logs()
             self._kube.give_up_in(CLEAN_UP_PATIENCE_SECONDS)
-        self.closing = True
         self._stop_watch.set()
         for kind in self._kinds:
             try:

@@ -13,7 +13,7 @@ from dask_flow.clusters import OnLost
 if TYPE_CHECKING:
     from distributed import Client
 
-    from dask_flow.log import Steps
+    from dask_flow.history import History
     from dask_flow.settings import RunSettings
 
 __all__ = ["cluster"]
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
+def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
     """Start worker processes here, between the bounds, that share this machine's cores."""
     if settings.worker_spec:
         log.warning("the local cluster has no pods: %s has no effect", settings.worker_spec)
-    with steps("local cluster started"):
+    with history("local cluster started"):
         from dask.system import CPU_COUNT
         from distributed import Client, LocalCluster
 

@@ -13,27 +13,27 @@ from dask_flow.clusters.versions import check_versions
 if TYPE_CHECKING:
     from distributed import Client
 
-    from dask_flow.log import Steps
+    from dask_flow.history import History
     from dask_flow.settings import RunSettings
 
 __all__ = ["cluster"]
 
 
 @contextmanager
-def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
+def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
     """Make a DaskCluster, yield a client once a worker is there; delete it at the end.
 
     KubeCluster waits for ever for a scheduler that cannot start, so it connects when the watch says that it is ready.
     """
     with ExitStack() as stack:
-        with steps("DaskCluster requested"):
+        with history("DaskCluster requested"):
             from dask_flow.clusters.operator_objects import OperatorObjects
 
             objects, settings, identity = attempt_of(OperatorObjects, settings)
-            stack.callback(clean_up, objects, steps)
+            stack.callback(clean_up, objects, history)
             objects.delete_leftovers()
             objects.create_cluster()
-        with steps("scheduler started"):
+        with history("scheduler started"):
             from distributed import Client
 
             from dask_flow.clusters.operator_cluster import OperatorCluster, connected
@@ -42,7 +42,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
 
             scheduler = SchedulerPod(objects, None)
             stack.callback(scheduler.stop)
-            objects.follow()
+            objects.follow(history)
             objects.wait_until_taken_up(settings.startup_timeout)
             scheduler.wait_until_ready(settings.startup_timeout)
             kube_cluster = connected(
@@ -56,7 +56,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
             stack.callback(let_go, client)
             register_plugins(client, operated=True)
         scheduler.on_death(kube_cluster.scheduler_died)
-        with steps("first worker joined"):
+        with history("first worker joined"):
             wait_for_worker(kube_cluster, objects, settings)
         check_versions(client)
         log_dashboard(identity, f"svc/{objects.scheduler_name}")

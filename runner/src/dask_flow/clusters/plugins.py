@@ -11,13 +11,16 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import cloudpickle
+import psutil
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from dask_flow.clusters import drain, openssl_errors
+from dask_flow.history import WORKER_BEGAN
 
 if TYPE_CHECKING:
     from distributed import Client, Nanny, Scheduler, Worker
@@ -27,6 +30,7 @@ __all__ = ["let_go", "register_plugins"]
 log = logging.getLogger(__name__)
 
 NAME = "dask-flow"
+TELL_SECONDS = 0.2
 RUNNER_GONE_SECONDS = 60
 AWAKE_SECONDS = 2
 LET_GO_SECONDS = 2
@@ -79,12 +83,16 @@ class ForOperatedScheduler(SchedulerPlugin):  # type: ignore[misc]
 
 
 class ForWorker(WorkerPlugin):  # type: ignore[misc]
-    """Set up a worker's process."""
+    """Set up a worker's process, and tell when its container began."""
 
     def setup(self, worker: Worker) -> None:
         """Set the process up."""
         openssl_errors.keep_connections_apart()
         drain.drain_on_sigterm(worker)
+        with suppress(psutil.Error):  # some sandboxes show a process none but its own
+            began = {"worker": worker.address, "began": psutil.Process(1).create_time()}
+            # Not before it is connected: what a worker says earlier is lost.
+            worker.loop.call_later(TELL_SECONDS, worker.log_event, WORKER_BEGAN, began)
 
 
 class ForNanny(NannyPlugin):  # type: ignore[misc]

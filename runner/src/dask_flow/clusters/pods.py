@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
     from dask_flow.clusters.run_objects import RunObjects
     from dask_flow.clusters.scheduler import RunScheduler
-    from dask_flow.log import Steps
+    from dask_flow.history import History
     from dask_flow.settings import RunSettings
 
 __all__ = ["cluster"]
 
 
 @contextmanager
-def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
+def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
     """Make worker pods and a scheduler, yield a client once a worker is there; delete all that was made at the end.
 
     The order is for speed: pods take longest, so they are asked for first; distributed is imported once, and the
     scheduler forked from this process before that has a second thread.
     """
     with ExitStack() as stack:
-        with steps("worker pods requested"):
+        with history("worker pods requested"):
             from dask_flow.clusters.run_objects import RunObjects
 
             objects, settings, identity = attempt_of(RunObjects, settings)
-            stack.callback(clean_up, objects, steps)
+            stack.callback(clean_up, objects, history)
             objects.delete_leftover_pods()
             objects.create_shared()
             names = [objects.new_name() for _ in range(settings.min_workers)]
             objects.create_workers(*names)
-        with steps("scheduler started"):
+        with history("scheduler started"):
             from distributed import Client
 
             from dask_flow.clusters.plugins import register_plugins
@@ -49,7 +49,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
             security = objects.key_pair.security() if objects.key_pair else None
             scheduler = _scheduler(objects, settings, identity, security)
             stack.callback(scheduler.stop)
-            objects.follow()
+            objects.follow(history)
             objects.delete_other_leftovers()
             scheduler.wait_until_ready(settings.startup_timeout)
             spec_cluster = PodsCluster(scheduler, objects, names, settings, on_lost)
@@ -59,7 +59,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
             stack.callback(objects.delete_all)
             register_plugins(client)
         scheduler.on_death(spec_cluster.scheduler_died)
-        with steps("first worker joined"):
+        with history("first worker joined"):
             wait_for_worker(spec_cluster, objects, settings)
         check_versions(client)
         pod = identity.pod_name if settings.scheduler == "runner" else objects.scheduler_name

@@ -22,6 +22,8 @@ __all__ = ["RunObjects"]
 
 log = logging.getLogger(__name__)
 
+LET_GO = "let go: there was no work for it"
+
 
 class RunObjects(Attempt):
     """Worker pods by name, and what they share: the Secret of the key pair, the scheduler's pod and Service."""
@@ -64,6 +66,11 @@ class RunObjects(Attempt):
     def delete_worker(self, name: str) -> None:
         """Delete one pod, unless all are being deleted."""
         if not self.closing:
+            note = self._history.pod(name)
+            if not note.ends:
+                note.ended(LET_GO)
+            if self._logs:
+                self._logs.save(name)
             self._kube.delete_pod(name)
 
     def delete_leftover_pods(self) -> None:

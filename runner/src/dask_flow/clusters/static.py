@@ -17,7 +17,7 @@ from dask_flow.errors import InputError, StartupError
 if TYPE_CHECKING:
     from distributed import Client
 
-    from dask_flow.log import Steps
+    from dask_flow.history import History
     from dask_flow.settings import RunSettings
 
 __all__ = ["cluster"]
@@ -30,13 +30,13 @@ TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("C
 
 
 @contextmanager
-def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Client]:
+def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
     """Connect to `settings.address` and wait for `settings.min_workers` workers, both within the startup timeout.
 
     Raises InputError for a lack of keys or versions that do not fit, StartupError with what was seen at the address.
     """
     deadline = time.monotonic() + settings.startup_timeout
-    with steps(f"connected to {settings.address}"):
+    with history(f"connected to {settings.address}"):
         from distributed import Client
 
         from dask_flow.clusters.openssl_errors import keep_connections_apart
@@ -46,7 +46,7 @@ def cluster(settings: RunSettings, steps: Steps, on_lost: OnLost) -> Iterator[Cl
         _wait_for_scheduler(settings, deadline)
         client = Client(settings.address)
     with client:
-        with steps("workers there"):
+        with history("workers there"):
             _wait_for_workers(client, settings, deadline)
         check_versions(client)
         log.info("dashboard: %s", client.dashboard_link)

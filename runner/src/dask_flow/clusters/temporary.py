@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dask_flow.clusters.attempt import Attempt
     from dask_flow.clusters.run_cluster import RunCluster
-    from dask_flow.log import Steps
+    from dask_flow.history import History
     from dask_flow.settings import RunSettings
 
 __all__ = ["attempt_of", "clean_up", "close", "log_dashboard", "templates_of", "wait_for_worker"]
@@ -73,7 +73,7 @@ def close(what: Client | Cluster) -> None:
         log.warning("the %s could not be closed: %s", type(what).__name__, error)
 
 
-def clean_up(objects: Attempt, steps: Steps) -> None:
+def clean_up(objects: Attempt, history: History) -> None:
     """Delete all that was made, and wait until no pod is left."""
-    with steps("worker pods gone"):
+    with history("worker pods gone"):
         objects.wait_until_gone()

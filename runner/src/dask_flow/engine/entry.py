@@ -57,7 +57,7 @@ def run_flow(flow: Flow, parameters: Mapping[str, Any], executor: Any, context: 
     check(flow, parameters)
     _show_log()
     chosen = executor if executor is not None else executor_of(flow)
-    with chosen.open() as backend, report_of(chosen):
+    with chosen.open() as backend, report_of(chosen, getattr(backend, "client", None)):
         run, state = run_on(backend, flow, parameters, context)
         if isinstance(state.result, dict):
             run.results.fetch_all(run.nodes)

@@ -14,7 +14,7 @@ import logging
 import queue
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,6 +70,8 @@ class FlowRun:
         self._groups: list[tuple[Part, Any]] = []
         self._timers: list[tuple[float, int, Part]] = []
         self._timer_numbers = itertools.count()
+        self.retries: Counter[Task] = Counter()
+        """How many attempts but the first tasks had, those of items counted one by one."""
 
     def run(self) -> dict[Task, State]:
         """Run all tasks and return their states; results that are kept are fetched when they are asked for."""
@@ -216,6 +218,7 @@ class FlowRun:
         why = f": {described(cause)}" if cause else ""
         log.warning("task %s: attempt %d failed, the next is in %.3g s%s", name, part.count, seconds, why)
         part.count += 1
+        self.retries[part.node.task] += len(states)
         part.waiting = True
         part.node.waiting += 1
         part.end(done=False, error=part.error)

@@ -22,7 +22,23 @@ FLOW_CLASSES = {
     ("dask_flow.flows.script", "Script"): "script",
 }
 
-__all__ = ["HIDDEN", "Adapter", "FlowResult", "adapter_for", "kind_of", "name_of", "short"]
+__all__ = ["HIDDEN", "Adapter", "Counts", "FlowResult", "adapter_for", "kind_of", "name_of", "short"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Of a Flow's tasks of a name: how many failed, and how often one was tried again.
+
+    `items` is how many items there were, of those that were computed several at a time; `failed` and `retries` then
+    count items.
+    """
+
+    items: int = 0
+    failed: int = 0
+    retries: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.items + other.items, self.failed + other.failed, self.retries + other.retries)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +50,10 @@ class FlowResult:
     skipped: tuple[str, ...] = ()
     logged: bool = False
     """Whether the errors are in the log already."""
-    items: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """How many items the mapped tasks of a name had, of those that were computed several at a time."""
+    counts: Mapping[str, Counts] = dataclasses.field(default_factory=dict)
+    """By the tasks' name that Dask shows."""
+    state: Any = None
+    """The state of a Flow's run, for its picture."""
 
 
 class Adapter(Protocol):

@@ -15,7 +15,7 @@ from dask_flow.engine.entry import check, failed_states, run_on
 from dask_flow.engine.items import Unsuccessful
 from dask_flow.engine.state import State, TriggerFailed
 from dask_flow.executors import executor_of, on_client, report_of
-from dask_flow.flows import HIDDEN, FlowResult, short
+from dask_flow.flows import HIDDEN, Counts, FlowResult, short
 from dask_flow.log import listed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
     """Run the flow and wait for it."""
     terminal = flow.terminal_tasks()
     labels = _labels(flow)
-    with report_of(executor_of(flow)), on_client(client) as backend:
+    with report_of(executor_of(flow), client), on_client(client) as backend:
         run, state = run_on(backend, flow, params, keep={*terminal, *flow.reference_tasks()})
         states: Mapping[Task, State] = state.result if isinstance(state.result, dict) else {}
         results = _texts(run, client, {labels[task]: task for task in states if task in terminal})
@@ -47,20 +47,25 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
     errors = {name: _error(each) for name, each in failed.items() if type(each) is not TriggerFailed}
     if state.is_failed():
         skipped = tuple(name for name, each in failed.items() if type(each) is TriggerFailed)
-        return FlowResult(results, errors or {flow.name: _error(state)}, skipped, logged=True, items=_items(run))
+        errors = errors or {flow.name: _error(state)}
+        return FlowResult(results, errors, skipped, logged=True, counts=_counts(run), state=state)
     if failed:
         log.warning("the flow succeeded in spite of failed tasks: %s", listed(list(failed)))
-    return FlowResult(results, items=_items(run))
+    return FlowResult(results, counts=_counts(run), state=state)
 
 
-def _items(run: FlowRun) -> dict[str, int]:
-    """Return how many items the mapped tasks had that were computed several at a time, by the name that Dask shows."""
-    numbers: Counter[str] = Counter()
+def _counts(run: FlowRun) -> dict[str, Counts]:
+    """Count what became of the tasks, by the name that Dask shows."""
+    counts: dict[str, Counts] = {}
     for task in run.flow.tasks:
         node = run.by_task[task]
-        if node.mapped and node.parts and not node.parts[0].raw:
-            numbers[key_split(f"{task.name}-0")] += node.length or 0
-    return numbers
+        name = key_split(f"{task.name}-0")
+        together = node.mapped and node.parts and not node.parts[0].raw
+        states = [] if node.state is None else failed_states(node.state).values()
+        failed = sum(type(each) is not TriggerFailed for each in states)
+        found = Counts(node.length or 0 if together else 0, failed, run.retries[task])
+        counts[name] = counts.get(name, Counts()) + found
+    return counts
 
 
 def _error(state: State) -> BaseException:

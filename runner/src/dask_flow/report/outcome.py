@@ -1,0 +1,63 @@
+"""The end of a run, as the log and the container's termination message have it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dask_flow.log import listed
+from dask_flow.report.tasks import TaskGroup
+
+__all__ = ["Outcome", "announce", "conclude", "write_termination_message"]
+
+log = logging.getLogger(__name__)
+
+TERMINATION_MESSAGE_LIMIT = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The end of a run. `reason` is one sentence; `results` are short texts by task name."""
+
+    exit_code: int
+    reason: str
+    results: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tasks: tuple[TaskGroup, ...] = ()
+
+
+def announce(outcome: Outcome, spent: Mapping[str, float]) -> None:
+    """Log what ran where, the results, and where the time went: `spent` is in seconds, by what took them."""
+    for group in outcome.tasks:
+        count = _counted(group.count, "task")
+        if group.items is not None:
+            count = f"{_counted(group.items, 'item')} in {count}"
+        more = "".join(f", {number:,} {what}" for what, number in _troubles(group).items() if number)
+        log.info("%s: %s%s, %.3f s in all, on %s", group.name, count, more, group.seconds, listed(group.workers))
+    for name, text in outcome.results.items():
+        log.info("result of %s:%s%s", name, "\n" if "\n" in text else " ", text)
+    if spent:
+        parts = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in spent.items())
+        log.info("where the time went: %s; %.2f s in all", parts, sum(spent.values()))
+
+
+def _troubles(group: TaskGroup) -> dict[str, int]:
+    return {"failed": group.failed, "retries" if group.retries != 1 else "retry": group.retries}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def conclude(outcome: Outcome) -> None:
+    """Log the reason, the log's last line."""
+    log.log(logging.ERROR if outcome.exit_code else logging.INFO, "%s", outcome.reason)
+
+
+def write_termination_message(reason: str) -> None:
+    """Leave the reason where Kubernetes reads it: `terminationMessagePath`, if that is there."""
+    path = Path(os.environ.get("DASK_FLOW_TERMINATION_LOG", "/dev/termination-log"))
+    if path.exists() and os.access(path, os.W_OK):
+        path.write_text(reason.encode()[:TERMINATION_MESSAGE_LIMIT].decode(errors="ignore"))

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+
+def page(report, history, workers):
+    return "<p>soon</p>"
