@@ -78,7 +78,7 @@ class History:
     """One run's. Called, it times a step and logs that when it is done.
 
     `errors` are tracebacks, by the name of the task or of what else failed. `logs` is the folder for the logs of Dask's
-    processes, None if nobody wants them; `save_logs` puts those there that are still to be had, and never raises.
+    processes, None if nobody wants them; `log_savers` put those there that are still to be had, and never raise.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,12 @@ class History:
         self.result: FlowResult | None = None
         self.seen = Seen()
         self.logs: Path | None = None
-        self.save_logs: Callable[[], None] = lambda: None
+        self.log_savers: list[Callable[[], None]] = []
+
+    def save_logs(self) -> None:
+        """Save what is still to be had of the logs of Dask's processes."""
+        for save in self.log_savers:
+            save()
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:

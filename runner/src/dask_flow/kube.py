@@ -190,7 +190,7 @@ class Kube:
 
     def log(self, pod: str, container: str | None, *, previous: bool = False) -> bytes:
         """Return the end of a container's log, or of the one that it replaced. The request is not repeated."""
-        query = {"tailLines": LOG_LINES, "limitBytes": LOG_BYTES}
+        query: dict[str, Any] = {"tailLines": LOG_LINES, "limitBytes": LOG_BYTES}
         query |= ({"container": container} if container else {}) | ({"previous": "true"} if previous else {})
         path = f"pods/{pod}/log"
         try:

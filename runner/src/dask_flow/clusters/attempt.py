@@ -62,7 +62,7 @@ class Attempt:
         self._history = history
         if history.logs:
             self._logs = PodLogs(self._kube, history.logs)
-            history.save_logs = self._logs.save_all
+            history.log_savers.append(self._logs.save_all)
         threading.Thread(target=self._follow_pods, name="pod-watch", daemon=True).start()
         threading.Thread(target=self._follow_warnings, name="warning-watch", daemon=True).start()
 
@@ -147,7 +147,8 @@ class Attempt:
         """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised."""
         if not self.closing:
             self.closing = True
-            self._history.save_logs()
+            if self._logs:
+                self._logs.save_all()
             self._kube.give_up_in(CLEAN_UP_PATIENCE_SECONDS)
         self._stop_watch.set()
         for kind in self._kinds:

@@ -30,6 +30,8 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         from dask.system import CPU_COUNT
         from distributed import Client, LocalCluster
 
+        from dask_flow.clusters.dask_logs import keep_info, saved_at_the_end
+
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         local = LocalCluster(
             n_workers=settings.min_workers,
@@ -38,6 +40,9 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         )
     with local, Client(local) as client:
         log.info("dashboard: %s", client.dashboard_link)
+        if history.logs:
+            keep_info(client, workers=True)
+        saved_at_the_end(client, history)
         if settings.adaptive:
             local.adapt(minimum=settings.min_workers, maximum=settings.max_workers)
         yield client

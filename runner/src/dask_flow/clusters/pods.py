@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dask_flow.clusters import OnLost
@@ -43,6 +44,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         with history("scheduler started"):
             from distributed import Client
 
+            from dask_flow.clusters.dask_logs import keep_info, save_scheduler_log
             from dask_flow.clusters.plugins import register_plugins
             from dask_flow.clusters.spec_cluster import PodsCluster
 
@@ -64,6 +66,9 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         check_versions(client)
         pod = identity.pod_name if settings.scheduler == "runner" else objects.scheduler_name
         log_dashboard(identity, f"pod/{pod}")
+        if history.logs and settings.scheduler == "runner":
+            keep_info(client)
+            history.log_savers.append(partial(save_scheduler_log, client, history.logs))
         if settings.adaptive:
             spec_cluster.scale_between(settings)
         yield client

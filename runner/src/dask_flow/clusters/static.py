@@ -39,6 +39,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
     with history(f"connected to {settings.address}"):
         from distributed import Client
 
+        from dask_flow.clusters.dask_logs import saved_at_the_end
         from dask_flow.clusters.openssl_errors import keep_connections_apart
         from dask_flow.clusters.versions import check_versions
 
@@ -50,6 +51,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             _wait_for_workers(client, settings, deadline)
         check_versions(client)
         log.info("dashboard: %s", client.dashboard_link)
+        saved_at_the_end(client, history)
         yield client
 
 

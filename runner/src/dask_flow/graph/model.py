@@ -11,7 +11,7 @@ from typing import Any
 
 from dask_flow.errors import InputError
 
-__all__ = ["COLOURS", "Graph", "Link", "Node", "read", "shorten"]
+__all__ = ["COLOURS", "Graph", "Link", "Node", "by_name", "read", "shorten"]
 
 LONGEST_NAME, LONGEST_CONSTANT, LONGEST_DETAIL = 40, 40, 500
 COLOURS = {  # fill, border; the text on them is black
@@ -88,6 +88,40 @@ def read(flow: Any, flow_state: Any = None) -> Graph:
         _plain(flow.name),
         tuple(_node(task, edges_to[task], given.get(task, {}), states.get(task)) for task in tasks),
         tuple(_link(edge, number) for edge in edges),
+    )
+
+
+def by_name(graph: Graph) -> Graph | None:
+    """Return the graph with one node for all tasks of a name; None if that would have a cycle."""
+    groups: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        groups.setdefault(node.name, []).append(node)
+    number = {name: index for index, name in enumerate(groups)}
+    pairs: dict[tuple[int, int], Link] = {}
+    for link in graph.links:
+        ends = (number[graph.nodes[link.upstream].name], number[graph.nodes[link.downstream].name])
+        if ends[0] != ends[1]:
+            pairs.setdefault(ends, Link(*ends, link.label, link.mapped))
+    upstream: dict[int, set[int]] = {index: set() for index in number.values()}
+    for start, end in pairs:
+        upstream[end].add(start)
+    try:
+        TopologicalSorter(upstream).prepare()
+    except CycleError:
+        return None
+    return Graph(graph.title, tuple(_group(name, nodes) for name, nodes in groups.items()), tuple(pairs.values()))
+
+
+def _group(name: str, nodes: list[Node]) -> Node:
+    kinds = {node.kind for node in nodes}
+    kind = next((each for each in ("failed", "waiting", "success", "skipped") if each in kinds), "")
+    states = collections.Counter(node.state for node in nodes if node.state)
+    return Node(
+        name=f"{name} \u00d7{len(nodes):,}" if len(nodes) > 1 else name,
+        shape=nodes[0].shape,
+        details={"Tasks": f"{len(nodes):,}"},
+        state=shorten(", ".join(f"{count:,} {state}" for state, count in states.items()), LONGEST_NAME),
+        kind=kind,
     )
 
 

@@ -34,7 +34,9 @@ class Worker:
 
 
 def workers_of(history: History) -> list[Worker]:
-    """Return the workers of a run in the order in which they came, and those whose pods never became one."""
+    """Return the workers of a run in the order of their names, with those whose pods never became one."""
+    from dask.utils import natural_sort_key
+
     seen = history.seen
     records: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in shown(seen.stream):
@@ -53,7 +55,7 @@ def workers_of(history: History) -> list[Worker]:
         for name, note in history.pods.items()
         if name not in known
     ]
-    return sorted(workers, key=lambda each: (each.joined or each.requested or since, each.name))
+    return sorted(workers, key=lambda each: natural_sort_key(each.name))
 
 
 def _worker(
