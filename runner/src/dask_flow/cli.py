@@ -158,7 +158,8 @@ def cli() -> None:
 @_option("--debug", is_flag=True, help="Log each error's traceback too.")
 def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Run the flow TARGET: file.py[:name], package.module[:name], or the URL of such a file."""
-    from dask_flow import log, report
+    from dask_flow import log
+    from dask_flow import report as reports
     from dask_flow.params import parse_args, parse_params
     from dask_flow.run import run as run_flow
 
@@ -169,9 +170,9 @@ def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: An
         given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
         given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
     except InputError as error:
-        outcome = report.Outcome(exit_code=error.exit_code, reason=str(error))
-        report.write_termination_message(outcome.reason)
-        report.conclude(outcome)
+        outcome = reports.Outcome(exit_code=error.exit_code, reason=str(error))
+        reports.write_termination_message(outcome.reason)
+        reports.conclude(outcome)
     else:
         outcome = run_flow(given)
     _exit(outcome.exit_code)
@@ -238,6 +239,35 @@ def graph(target: str, wanted: str | None, output: Path | None) -> None:
     except DaskFlowError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+
+
+@cli.command(epilog="Exit codes: 0 it is there, 2 it is not, 3 the cluster cannot be asked.")
+@click.argument("what", metavar="RUN|DIR|URL")
+@click.option("-n", "--namespace", help="Of the run.  [default: kubectl's current one]")
+@click.option("--open/--no-open", "opened", default=None, help="In the browser.  [default: on a terminal]")
+def report(what: str, namespace: str | None, opened: bool | None) -> None:
+    """Print where the page of a run's last report is, and open it: by the run's name, or where reports are kept.
+
+    What is kept below a URL is fetched first.
+    """
+    from dask_flow.report.opening import page_in, place_of
+    from dask_flow.targets.urls import is_url
+
+    try:
+        if is_url(what) or Path(what).is_dir():
+            page = page_in(what)
+        else:
+            from dask_flow.kube import Kube
+
+            page = page_in(place_of(what, Kube.from_kubeconfig(namespace)), what)
+    except DaskFlowError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    click.echo(str(page))
+    if opened or (opened is None and sys.stdout.isatty()):
+        import webbrowser
+
+        webbrowser.open(page.absolute().as_uri())
 
 
 def _exit(code: int) -> None:

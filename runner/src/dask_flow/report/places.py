@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dask_flow.errors import InputError
 from dask_flow.log import described
 from dask_flow.targets.urls import EXTRAS, is_url, shown
 
-__all__ = ["REPORT", "Place", "previous"]
+__all__ = ["MOST_RUNS_OF_A_NAME", "REPORT", "Place", "folder_name", "folder_names", "previous", "reason"]
 
 REPORT = "report.json"
 MOST_RUNS_OF_A_NAME = 1000
@@ -93,18 +93,25 @@ class Place:
         return filesystem, root.rstrip("/")
 
 
-def previous(place: Place, run: str, may_follow: Any) -> tuple[str, Mapping[str, Any] | None]:
+def previous(
+    place: Place, run: str, may_follow: Callable[[Mapping[str, Any]], bool]
+) -> tuple[str, Mapping[str, Any] | None]:
     """Return the name of a run's folder, and the report there of the attempt before this one, if there was one.
 
     `may_follow` tells by a report whether a further attempt may come after it; else it is of another run of that name,
     and this one's folder is `RUN-2`, `RUN-3`, ….
     """
-    names = [run, *(f"{run}-{number}" for number in range(2, MOST_RUNS_OF_A_NAME))]
-    for name in names:
+    for name in folder_names(run, MOST_RUNS_OF_A_NAME):
         report = place.previous(name)
         if report is None or may_follow(report):
             return name, report
     raise FileExistsError(f"there are {MOST_RUNS_OF_A_NAME} reports of {run}")
+
+
+def folder_names(run: str, most: int) -> Iterator[str]:
+    """Yield the names of the folders that the reports of one run's name have, the oldest first."""
+    yield run
+    yield from (f"{run}-{number}" for number in range(2, most))
 
 
 def folder_name(text: str) -> str:
