@@ -54,15 +54,15 @@ class Attempt:
         """How many workers each worker pod has."""
         return self._templates.worker.processes
 
-    def follow(self, history: History) -> None:
-        """Watch the pods, and warnings about them, in threads of their own, from which the callbacks are called.
-
-        What becomes of workers' pods is noted, and their logs are saved if somebody wants them.
-        """
+    def note_in(self, history: History) -> None:
+        """From now on, note what becomes of workers' pods, and save their logs if somebody wants them."""
         self._history = history
         if history.logs:
             self._logs = PodLogs(self._kube, history.logs)
             history.log_savers.append(self._logs.save_all)
+
+    def follow(self) -> None:
+        """Watch the pods, and warnings about them, in threads of their own, from which the callbacks are called."""
         threading.Thread(target=self._follow_pods, name="pod-watch", daemon=True).start()
         threading.Thread(target=self._follow_warnings, name="warning-watch", daemon=True).start()
 

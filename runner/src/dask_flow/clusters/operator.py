@@ -29,7 +29,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         with history("DaskCluster requested"):
             from dask_flow.clusters.operator_objects import OperatorObjects
 
-            objects, settings, identity = attempt_of(OperatorObjects, settings)
+            objects, settings, identity = attempt_of(OperatorObjects, settings, history)
             stack.callback(clean_up, objects, history)
             objects.delete_leftovers()
             objects.create_cluster()
@@ -42,7 +42,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
 
             scheduler = SchedulerPod(objects, None)
             stack.callback(scheduler.stop)
-            objects.follow(history)
+            objects.follow()
             objects.wait_until_taken_up(settings.startup_timeout)
             scheduler.wait_until_ready(settings.startup_timeout)
             kube_cluster = connected(

@@ -35,7 +35,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         with history("worker pods requested"):
             from dask_flow.clusters.run_objects import RunObjects
 
-            objects, settings, identity = attempt_of(RunObjects, settings)
+            objects, settings, identity = attempt_of(RunObjects, settings, history)
             stack.callback(clean_up, objects, history)
             objects.delete_leftover_pods()
             objects.create_shared()
@@ -51,7 +51,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             security = objects.key_pair.security() if objects.key_pair else None
             scheduler = _scheduler(objects, settings, identity, security)
             stack.callback(scheduler.stop)
-            objects.follow(history)
+            objects.follow()
             objects.delete_other_leftovers()
             scheduler.wait_until_ready(settings.startup_timeout)
             spec_cluster = PodsCluster(scheduler, objects, names, settings, on_lost)
@@ -59,6 +59,9 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             client = Client(spec_cluster)
             stack.callback(close, client)
             stack.callback(objects.delete_all)
+            if history.logs and settings.scheduler == "runner":
+                keep_info(client)
+                history.log_savers.append(partial(save_scheduler_log, client, history.logs))
             register_plugins(client)
         scheduler.on_death(spec_cluster.scheduler_died)
         with history("first worker joined"):
@@ -66,9 +69,6 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         check_versions(client)
         pod = identity.pod_name if settings.scheduler == "runner" else objects.scheduler_name
         log_dashboard(identity, f"pod/{pod}")
-        if history.logs and settings.scheduler == "runner":
-            keep_info(client)
-            history.log_savers.append(partial(save_scheduler_log, client, history.logs))
         if settings.adaptive:
             spec_cluster.scale_between(settings)
         yield client

@@ -58,6 +58,8 @@ class RunObjects(Attempt):
         self._requested.update(new)
         if new and not self.closing:
             log.info("worker pod%s requested: %s", "s" if len(new) > 1 else "", listed(new))
+            for name in new:
+                self._history.pod(name)
             self._kube.create_pods([self._worker(name) for name in new])
 
     def _worker(self, name: str) -> Manifest:

@@ -26,14 +26,18 @@ log = logging.getLogger(__name__)
 AnyAttempt = TypeVar("AnyAttempt", bound="Attempt")
 
 
-def attempt_of(kind: type[AnyAttempt], settings: RunSettings) -> tuple[AnyAttempt, RunSettings, RunIdentity]:
+def attempt_of(
+    kind: type[AnyAttempt], settings: RunSettings, history: History
+) -> tuple[AnyAttempt, RunSettings, RunIdentity]:
     """Return the objects of this run's attempt, none made yet, and the settings with what the specs ask for."""
     from dask_flow.kube import Kube
 
     kube = Kube.in_cluster()
     identity = RunIdentity.of_pod(kube.own_pod(), os.environ.get("DASK_FLOW_POD_IP"))
     templates, settings = templates_of(settings, identity)
-    return kind(kube, identity, settings, templates), settings, identity
+    attempt = kind(kube, identity, settings, templates)
+    attempt.note_in(history)
+    return attempt, settings, identity
 
 
 def templates_of(settings: RunSettings, identity: RunIdentity) -> tuple[Templates, RunSettings]:

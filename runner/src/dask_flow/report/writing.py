@@ -73,6 +73,8 @@ class RunReport:
         """Write all that there is so far, and copy it; what was written before is replaced."""
         seconds = INTERRUPTED_SECONDS if interrupted else WRITE_SECONDS
         errors: list[str] = []
+        if not interrupted:
+            self._add_last_line(outcome)
 
         def work() -> None:
             try:
@@ -89,6 +91,12 @@ class RunReport:
             errors.append(f"it took more than {seconds} s")
         for error in errors:
             log.warning("the report could not be written to %s: %s", self._place, error)
+
+    def _add_last_line(self, outcome: Outcome) -> None:
+        """Have the reason in the file of the log, though the log itself has it after the report."""
+        level = logging.ERROR if outcome.exit_code else logging.INFO
+        values = {"msg": outcome.reason, "levelno": level, "levelname": logging.getLevelName(level)}
+        self._handler.emit(logging.makeLogRecord(values))
 
     def close(self) -> None:
         """Delete what was gathered here."""
