@@ -24,7 +24,7 @@ help: ## Show this list
 demo: $(VENV)/demo ## Run examples/flights.py on a local cluster
 	$(VENV)/bin/dask-flow run examples/flights.py
 
-test: lint types unit differential prefect chart e2e ## Run all checks and tests, on a real Kubernetes node
+test: browser lint types unit differential prefect chart e2e ## Run all checks and tests, on a real Kubernetes node
 
 test-fast: lint types unit differential prefect chart ## Run what needs no Kubernetes
 
@@ -39,6 +39,9 @@ types: $(VENV)/dev ## Check the types
 
 unit: $(VENV)/dev ## Run the unit tests
 	$(IN_VENV) pytest tests/unit
+
+browser: ## Install Chromium (Debian, root), which the tests of a report's page need
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
 
 differential: $(VENV)/dev $(ORACLE)/ready ## Compare flows with Prefect 1, on Python 3.11, and run the property tests
 	$(IN_VENV) pytest tests/differential
@@ -125,4 +128,4 @@ $(ORACLE)/ready $(PREFECT3)/ready: runner/pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^)
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean
+.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean

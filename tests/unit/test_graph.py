@@ -16,6 +16,7 @@ from dask_flow import Flow, Parameter, flatten, task, unmapped
 from dask_flow.errors import InputError
 from dask_flow.graph import draw, format_of
 from dask_flow.graph.layout import arrange
+from dask_flow.graph.model import by_name, read
 from dask_flow.targets import load
 from dask_flow.tasks.control_flow import case, merge
 
@@ -347,6 +348,24 @@ def test_visualize_needs_graphviz_for_other_formats(tmp_path, no_graphviz):
 def test_visualize_names_a_format_that_graphviz_lacks(tmp_path):
     with pytest.raises(InputError, match='Graphviz cannot draw nonsense: Format: "nonsense" not recognized'):
         branches().visualize(filename=str(tmp_path / "flow"), format="nonsense")
+
+
+def test_graph_by_name_has_a_node_for_all_tasks_of_a_name():
+    with Flow("many") as flow:
+        first = [add(number, 1) for number in range(1000)]
+        add(add(first[0], first[1]), 2, task_args={"name": "last"})
+
+    graph = by_name(read(flow))
+
+    assert [node.label for node in graph.nodes] == ["add ×1,001", "last"]
+    assert [(link.upstream, link.downstream) for link in graph.links] == [(0, 1)]
+
+
+def test_graph_by_name_that_would_have_a_cycle_is_none():
+    with Flow("round") as flow:
+        add(add(add(1, 1), 1, task_args={"name": "other"}), 1)
+
+    assert by_name(read(flow)) is None
 
 
 def test_cycle_is_refused():

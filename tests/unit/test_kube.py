@@ -26,7 +26,7 @@ def server():
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             status, body = self.server.answers.pop(0)
             self.server.asked.append((self.path, self.headers["Authorization"]))
             self.send_response(status)
@@ -38,13 +38,13 @@ def server():
             self.send_response(200)
             self.end_headers()
             for line in self.server.answers.pop(0):
-                self.wfile.write(json.dumps(line).encode() + b"\n")
+                self.wfile.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
 
         def log_message(self, *_):
             pass
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.asked = []
+    made.asked, made.bodies = [], []
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -97,6 +97,32 @@ def test_watch_lists_again_after_an_interruption_and_says_what_went_meanwhile(se
     assert sorted(seen[:2]) == [("ADDED", "a"), ("ADDED", "b")]
     assert seen[2:] == [("MODIFIED", "a"), ("DELETED", "a"), ("DELETED", "b"), ("ADDED", "c")]
     assert "labelSelector=x%3Dy&resourceVersion=7&watch=true" in server.asked[1][0]
+
+
+def test_log_of_a_container_is_had_as_it_is(server):
+    server.answers = [[b"one\ntwo \xff\n"], [b"before\n"]]
+
+    assert kube(server).log("w-0", "worker") == b"one\ntwo \xff\n"
+    assert kube(server).log("w-0", None, previous=True) == b"before\n"
+    assert server.asked[0][0].startswith("/api/v1/namespaces/jobs/pods/w-0/log?tailLines=")
+    assert server.asked[0][0].endswith("&container=worker")
+    assert server.asked[1][0].endswith("&previous=true")
+
+
+def test_log_is_asked_for_once():
+    client = Kube(Server(urllib3.PoolManager(), "http://127.0.0.1:1", lambda: None), "jobs")
+
+    with pytest.raises(StartupError, match="the log of pod w-0 cannot be had: "):
+        client.log("w-0", "worker")
+
+
+def test_right_to_a_part_of_objects_is_asked_for_as_such(server):
+    server.answers = [(201, {"status": {"allowed": True}})]
+
+    assert kube(server).may("get", "pods/log")
+
+    attributes = server.bodies[0]["spec"]["resourceAttributes"]
+    assert (attributes["resource"], attributes["subresource"]) == ("pods", "log")
 
 
 def test_no_request_is_repeated_after_the_deadline(server):

@@ -3,6 +3,7 @@ import copy
 import json
 from pathlib import Path
 
+import pytest
 from dask_flow.manifests import (
     RunIdentity,
     address_at,
@@ -205,6 +206,14 @@ def test_without_tls_there_is_no_key_and_no_demand_for_one():
     assert "dask-flow-tls" not in json.dumps(made)
     assert "REQUIRE_ENCRYPTION" not in json.dumps(made)
     assert "secrets" not in permissions(RunSettings(target="f", tls=False))
+
+
+@pytest.mark.parametrize("mode", ["pods", "operator"])
+def test_logs_may_be_read_only_for_a_report(mode):
+    given = {"target": "f", "cluster": mode, "tls": False}
+
+    assert "pods/log" not in permissions(RunSettings(**given))
+    assert permissions(RunSettings(**given, report="/reports"))["pods/log"] == ("get",)
 
 
 def test_secret_holds_the_key_pair_that_no_repr_shows():

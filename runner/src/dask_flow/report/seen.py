@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,8 @@ def ask(client: Client, started: float, timeout_seconds: float) -> Seen:
 
 
 async def _ask(client: Client, started: float) -> Seen:
+    import asyncio  # 30 ms that the request for worker pods would wait for
+
     scheduler: Any = client.scheduler
     stream, identity, events, began = await asyncio.gather(
         scheduler.get_task_stream(start=started),

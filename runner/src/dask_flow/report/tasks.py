@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -69,7 +68,7 @@ def _group(name: str, records: list[Mapping[str, Any]], names: Mapping[str, str]
         failed=counts.failed if counts else failed,
         retries=counts.retries if counts else len(records) - len(last),
         shortest=durations[0],
-        median=statistics.median(durations),
+        median=(durations[len(durations) // 2] + durations[~(len(durations) // 2)]) / 2,
         longest=durations[-1],
         bytes=sum(record.get("nbytes") or 0 for record in records),
         others=_others(records),
