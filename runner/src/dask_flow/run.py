@@ -126,11 +126,16 @@ def _conclude(outcome: Outcome, history: History, report: RunReport | None) -> N
 
 
 def _summed_up(outcome: Outcome, history: History) -> tuple[Outcome, list[Worker], dict[str, float]]:
-    """Return the outcome with the tasks, the workers, and what took the time."""
+    """Return the outcome with the tasks, the workers, and what took the time. Nothing here changes the run's end."""
     counts = history.result.counts if history.result else {}
-    outcome = replace(outcome, tasks=group_tasks(shown(history.seen.stream), history.seen.names, counts))
-    workers = workers_of(history)
-    return outcome, workers, where_the_time_went(history, outcome.tasks, workers, time.time())
+    try:
+        outcome = replace(outcome, tasks=group_tasks(shown(history.seen.stream), history.seen.names, counts))
+        workers = workers_of(history)
+        return outcome, workers, where_the_time_went(history, outcome.tasks, workers, time.time())
+    except Exception as error:
+        log.debug("the run could not be summed up", exc_info=True)
+        log.warning("the run could not be summed up: %s", described(error))
+        return outcome, [], {}
 
 
 def load(given: Mapping[str, Any]) -> tuple[targets.Loaded, RunSettings]:

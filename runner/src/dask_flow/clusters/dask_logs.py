@@ -55,8 +55,11 @@ def _asked(client: Client, what: str, ask: Callable[..., Any], **arguments: Any)
 
 def _write(path: Path, newest_first: Iterable[tuple[str, str]]) -> None:
     text = "".join(f"{line}\n" for _, line in reversed(list(newest_first)))
-    if text:
-        path.write_text(text)
+    try:
+        if text:
+            path.write_text(text)
+    except OSError as error:
+        log.warning("%s cannot be saved: %s", path.name, error)
 
 
 def keep_info(client: Client, *, workers: bool = False) -> None:

@@ -72,9 +72,8 @@ class PodLogs:
         name = pod["metadata"]["name"]
         try:
             text = self._kube.log(name, container_status(pod).get("name"), previous=bool(previous))
-        except DaskFlowError as error:  # such as a container that never ran
+            path = self._folder / (f"{name}.{previous}.log" if previous else f"{name}.log")
+            if text or not path.exists():
+                path.write_bytes(text)
+        except (DaskFlowError, OSError) as error:  # such as a container that never ran
             log.debug("no log of pod %s: %s", name, error)
-            return
-        path = self._folder / (f"{name}.{previous}.log" if previous else f"{name}.log")
-        if text or not path.exists():
-            path.write_bytes(text)

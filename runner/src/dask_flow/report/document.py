@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import platform
 import re
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +86,9 @@ def settings_shown(settings: RunSettings) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of those that matter, in the runner."""
+    import platform  # 30 ms together, at the run's end rather than before its pods are asked for
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version(), "dask-flow": __version__}
     for package in PACKAGES:
         try:

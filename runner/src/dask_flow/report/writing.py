@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dask_flow.errors import InputError
 from dask_flow.history import History
 from dask_flow.log import file_handler
 from dask_flow.report.document import document, summary
@@ -58,14 +59,20 @@ class RunReport:
         """Begin a report that is to be kept there. Raises InputError if it is known that it cannot be."""
         place = Place(name)
         place.check()
-        return cls(place, history)
+        try:
+            return cls(place, history)
+        except OSError as error:
+            raise InputError(f"--report {place}: it is put together in a temporary folder, and {error}") from error
 
     def take(self, client: Client, *, interrupted: bool) -> None:
         """Save what goes with the cluster: its processes' logs, and Dask's own report of what they did."""
         self._history.save_logs()
         page = page_of(client, self._started, INTERRUPTED_SECONDS if interrupted else WRITE_SECONDS)
-        if page is not None:
-            (self._folder / PERFORMANCE).write_text(page)
+        try:
+            if page is not None:
+                (self._folder / PERFORMANCE).write_text(page)
+        except OSError as error:
+            log.warning("there is no performance report of Dask's: %s", error)
 
     def write(
         self, outcome: Outcome, workers: list[Worker], spent: Mapping[str, float], *, interrupted: bool = False
