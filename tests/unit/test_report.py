@@ -366,6 +366,17 @@ def test_place_that_cannot_be_written_to_is_bad_input(place, reason):
         Place(place).check()
 
 
+def test_relative_folder_is_that_of_the_start(pod, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = RunReport.to("reports", history(("flow loaded", 100, 1)))
+    monkeypatch.chdir("/")
+
+    report.write(Outcome(0, "fine"), [], {})
+    report.close()
+
+    assert (tmp_path / "reports" / "monday" / "report.html").exists()
+
+
 def test_failed_write_is_a_warning(tmp_path, caplog):
     made = history(("flow loaded", 100, 1))
     report = RunReport.to(str(tmp_path), made)

@@ -82,29 +82,6 @@ def _spread(shares: Shares, kind: str, span: tuple[float, float]) -> None:
 
 
 def _lane(group: Sequence[Worker], shares: Shares, order: Sequence[str], start: float, length: float) -> Lane:
-    threads = sum(each.threads for each in group)
-    width = WIDTH / len(shares)
-    open_rows: dict[str, tuple[int, int, int]] = {}  # by colour: the bin where it began, its top, its height
-    paths: dict[str, list[str]] = {kind: [] for kind in order}
-
-    def close(kind: str, index: int) -> None:
-        if kind in open_rows:
-            first, top, height = open_rows.pop(kind)
-            paths[kind].append(
-                f"M{first * width:g} {top}h{(index - first) * width:g}v{height}h-{(index - first) * width:g}z"
-            )
-
-    for index, share in enumerate([*shares, {}]):
-        bottom = HEIGHT
-        for kind in order:
-            part = share.get(kind, 0.0) / threads
-            height = min(bottom, max(1, round(part * HEIGHT))) if part > 0 else 0
-            bottom -= height
-            row = open_rows.get(kind)
-            if row is None or row[1:] != (bottom, height):
-                close(kind, index)
-                if height:
-                    open_rows[kind] = (index, bottom, height)
     begins = [max(((each.joined or start) - start) / length, 0.0) for each in group]
     ends = [min(((each.left or start + length) - start) / length, 1.0) for each in group]
     present = sum(max(end - begin, 0.0) * each.threads for each, begin, end in zip(group, begins, ends, strict=True))
@@ -114,5 +91,28 @@ def _lane(group: Sequence[Worker], shares: Shares, order: Sequence[str], start: 
         busy=min(busy / present, 1.0) if present else 0.0,
         left=100 * min(begins),
         width=100 * max(max(ends) - min(begins), 0.0),
-        paths={kind: "".join(parts) for kind, parts in paths.items() if parts},
+        paths=_paths(shares, order, sum(each.threads for each in group)),
     )
+
+
+def _paths(shares: Shares, order: Sequence[str], threads: int) -> dict[str, str]:
+    """Stack the colours' shares of each bin, the first at the bottom; bins alike that follow one another are one."""
+    width = WIDTH / len(shares)
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    rows: dict[str, tuple[int, int, int]] = {}  # by colour: the bin where it began, its top, its height
+    for index, share in enumerate([*shares, {}]):
+        top = HEIGHT
+        for kind in order:
+            part = share.get(kind, 0.0) / threads
+            height = min(top, max(1, round(part * HEIGHT))) if part > 0 else 0
+            top -= height
+            if kind in rows and rows[kind][1:] != (top, height):
+                paths[kind].append(_rectangle(rows.pop(kind), index, width))
+            if height:
+                rows.setdefault(kind, (index, top, height))
+    return {kind: "".join(parts) for kind, parts in paths.items()}
+
+
+def _rectangle(row: tuple[int, int, int], end: int, width: float) -> str:
+    first, top, height = row
+    return f"M{first * width:g} {top}h{(end - first) * width:g}v{height}h-{(end - first) * width:g}z"

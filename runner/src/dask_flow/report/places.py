@@ -25,7 +25,7 @@ class Place:
     """What `--report` names. Every method but `check` raises whatever fsspec does."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = name if is_url(name) else str(Path(name).absolute())  # a flow may change the working directory
 
     def __str__(self) -> str:
         return shown(self.name) if is_url(self.name) else self.name
