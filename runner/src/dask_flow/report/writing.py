@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 PAGE = "report.html"
 PERFORMANCE = "performance_report.html"
 WRITE_SECONDS = 120
-# Of a pod that is told to end, Kubernetes waits 30 seconds for all: this, and the end of the workers' pods.
-INTERRUPTED_SECONDS = 8
+# Kubernetes gives a pod that is told to end 30 seconds for all: this, twice at most, logs, and the workers' deletion.
+INTERRUPTED_SECONDS = 5
 # The exit codes after which a Job tries again.
 TRIED_AGAIN = (3, 4, 130, 143)
 
