@@ -162,6 +162,20 @@ def test_seconds_of_a_run_are_each_counted_once(mode, start):
     assert rest >= 0
 
 
+def test_time_without_any_worker_is_idle():
+    made = history(("flow loaded", 100, 1), ("flow ran", 101, 10))
+    workers = [
+        Worker("w-0", "tcp://a:1", joined=100.5, left=103.0),
+        Worker("w-1", "tcp://b:1", joined=102.0, left=103.0),
+        Worker("w-2", "tcp://c:1", joined=110.0),
+    ]
+
+    spent = where_the_time_went(made, group_tasks([record("f-1", 101, 103)], {}, {}), workers, 111.0)
+
+    # There were workers for 3 of 10 seconds, and their threads for 4 in all, of which they computed 2.
+    assert (spent["computing"], spent["idle"]) == (1.5, 8.5)
+
+
 def test_start_that_fails_is_waiting_for_pods():
     made = history(("flow loaded", 100, 1), ("first worker joined", 101, 30, False), ("worker pods gone", 131, 2))
 

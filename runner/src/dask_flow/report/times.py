@@ -8,7 +8,7 @@ from dask_flow.history import History, Step
 from dask_flow.report.tasks import TaskGroup
 from dask_flow.report.workers import Worker
 
-__all__ = ["FLOW", "LOADED", "thread_seconds", "where_the_time_went"]
+__all__ = ["FLOW", "where_the_time_went"]
 
 LOADED, FLOW = "flow loaded", "flow ran"
 PYTHON, LOADING, PODS, CONNECTING = "starting Python", "loading the flow", "waiting for pods", "connecting"
@@ -22,7 +22,8 @@ def where_the_time_went(
     """Return seconds by what took them; they add up to the run's, from the start of its process until `now`.
 
     While the cluster starts, it is pods that are waited for until the first worker's container began, then Python in
-    it. While the flow runs, the workers' threads compute, transfer or idle: the flow's time is divided as theirs is.
+    it. While the flow runs, the workers' threads compute, transfer or idle: the flow's time is divided as theirs is;
+    without a worker it is idle.
     """
     if not history.steps:
         return {PYTHON: now - history.began}
@@ -63,16 +64,21 @@ def _add_flow(spent: dict[str, float], flow: Step, groups: Iterable[TaskGroup], 
     groups = list(groups)
     computing = sum(each.seconds for each in groups)
     transferring = sum(sum(each.others.values()) for each in groups)
-    there = max(thread_seconds(flow, workers), computing + transferring)
-    share = flow.seconds / there if there else 0.0
+    spans = [
+        (max(each.joined or flow.start, flow.start), min(each.left or flow.stop, flow.stop), each.threads)
+        for each in workers
+        if each.address
+    ]
+    threads = max(sum(max(stop - start, 0.0) * number for start, stop, number in spans), computing + transferring)
+    share = _covered((start, stop) for start, stop, _ in spans) / threads if threads else 0.0
     spent[COMPUTING], spent[TRANSFERRING] = computing * share, transferring * share
     spent[IDLE] = flow.seconds - spent[COMPUTING] - spent[TRANSFERRING]
 
 
-def thread_seconds(flow: Step, workers: Iterable[Worker]) -> float:
-    """Return for how many seconds the workers' threads were there while the flow ran, all together."""
-    return sum(
-        each.threads * max(0.0, min(each.left or flow.stop, flow.stop) - max(each.joined or flow.start, flow.start))
-        for each in workers
-        if each.address
-    )
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return how many seconds are in any of the spans."""
+    seconds, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        seconds += max(stop - max(start, end), 0.0)
+        end = max(end, stop)
+    return seconds
