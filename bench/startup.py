@@ -1,6 +1,6 @@
 """Job created → first task done → all gone: this chart's Jobs, KubeCluster inside a Job, and DaskJob; two workers each.
 
-The chart's Jobs are of three modes: pods (`dask-flow`), operator and static.
+The chart's Jobs are of three modes: pods (`dask-flow`, and `reported`, which writes a report), operator and static.
 
 Needs helm, KUBECONFIG, and a cluster that has the image. Installs the Dask operator from the dask-kubernetes wheel for
 the time of the benchmark. The peers get the commands without which they do not start with today's distributed.
@@ -33,6 +33,7 @@ FIRST = "first task (s)"
 # Ours: the release and its values.
 RELEASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dask-flow": ("bench", {"cluster": {"mode": "pods"}}),
+    "reported": ("reported", {"cluster": {"mode": "pods"}, "report": {"url": "/tmp/reports"}}),  # noqa: S108 - a pod's
     "operator": ("operator", {"cluster": {"mode": "operator"}}),
     "static": ("static", {"cluster": {"mode": "static"}, "static": {"enabled": True, "worker": {"replicas": WORKERS}}}),
 }
