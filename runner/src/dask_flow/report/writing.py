@@ -67,7 +67,7 @@ class RunReport:
     def take(self, client: Client, *, interrupted: bool) -> None:
         """Save what goes with the cluster: its processes' logs, and Dask's own report of what they did."""
         self._history.save_logs()
-        page = page_of(client, self._started, INTERRUPTED_SECONDS if interrupted else WRITE_SECONDS)
+        page = page_of(client, self._started, *([INTERRUPTED_SECONDS] if interrupted else []))
         try:
             if page is not None:
                 (self._folder / PERFORMANCE).write_text(page)
