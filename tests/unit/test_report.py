@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -245,6 +246,30 @@ def test_page_of_ten_thousand_tasks_on_a_hundred_workers_is_small(tmp_path):
     assert sum(each["count"] for each in document["tasks"]) == 10_000
     assert "61 more workers" in page
     assert "kind 49 ×200" in page  # in the flow's picture, which has a node for each name
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_texts_of_the_page_have_enough_contrast(theme):
+    css = (ROOT / "runner/src/dask_flow/report/page.html").read_text()
+    block = css.split(":root {")[theme + 1].partition("}")[0]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+);", block))
+
+    def luminance(name):
+        text = colours[name][1:]
+        text = "".join(2 * each for each in text) if len(text) == 3 else text
+        parts = [int(text[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def contrast(one, other):  # as WCAG 2 defines it
+        dark, light = sorted((luminance(one), luminance(other)))
+        return (light + 0.05) / (dark + 0.05)
+
+    texts = [("ink", "paper"), ("muted", "paper"), ("muted", "panel"), ("link", "paper"), ("bad", "paper")]
+    texts += [("good", "good-panel"), ("bad", "bad-panel"), ("ink", "good-panel"), ("ink", "bad-panel")]
+    assert [pair for pair in texts if contrast(*pair) < 4.5] == []
+    drawn = [*(f"c{number}" for number in range(8)), "other", "transfer"]
+    assert [name for name in drawn if contrast(name, "paper") < 2.5] == []
 
 
 # ---- settings
