@@ -52,7 +52,7 @@ def workers_of(history: History) -> list[Worker]:
     known = {each.pod for each in workers}
     workers += [
         Worker(name, pod=name, requested=note.first_seen, left=_ended(note.ends), end=_texts(note.ends))
-        for name, note in history.pods.items()
+        for name, note in list(history.pods.items())  # a thread may add to them
         if name not in known
     ]
     return sorted(workers, key=lambda each: natural_sort_key(each.name))
