@@ -1,4 +1,4 @@
-"""What the site has besides the pages of docs/: the README as its first page, and pages from elsewhere in the project."""
+"""What the site has besides the pages of docs/: the README as its first page, and what else is in the project."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from dask_flow import errors
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +33,7 @@ MAKERS = {
     "targets/urls.py": {"_reason"},
     "validate.py": {"_missing_rights", "_quota_problems"},
 }
-# Where an error is raised with a text that was made elsewhere: by one of the above, or line by line by the specs' checks.
+# Where an error is raised with a text that was made elsewhere: by one of the above, or by the checks of a spec.
 CARRIERS = {
     "clusters/operator_cluster.py: connected",
     "clusters/operator_objects.py: create_cluster",
@@ -99,7 +98,7 @@ def errors_made():
 
 
 def texts(node):
-    """Return the texts in this code but docstrings and what is logged; a text within an f-string is not one by itself."""
+    """Return the texts in this code, but for docstrings and what is logged; a text in an f-string is a part of it."""
     text = template(node)
     if text:
         return {text}
