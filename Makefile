@@ -100,8 +100,12 @@ lock: $(VENV)/dev ## Renew the lock files
 	    --no-annotate --custom-compile-command "make lock" --output-file tests/prefect/$$extra.lock; \
 	done
 
-docs: ## Renew what is generated: the chart's README
+docs: $(VENV)/dev ## Renew what is generated: the chart's README, docs/cli.md and docs/values.md
 	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level error
+	$(VENV)/bin/python docs/site/reference.py
+
+site: $(VENV)/dev ## Build the docs site into build/site
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) mkdocs build --strict --quiet
 
 schema: $(VENV)/dev ## Renew the schema that pod specs are checked by, from the test node's API server
 	KUBECONFIG=$$(tests/node/up) $(VENV)/bin/python tests/tools/pod_schema.py >$(VENV)/pod_schema.json
@@ -128,4 +132,4 @@ $(ORACLE)/ready $(PREFECT3)/ready: runner/pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^)
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean
+.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site
