@@ -173,16 +173,17 @@ CLUSTER = [
         ends={"monday": 0},
     ),
     Scenario(
-        pages=("docs/security.md", "docs/clusters.md", "docs/running-flows.md", "docs/failures.md"),
+        pages=("docs/security.md", "docs/clusters.md", "docs/running-flows.md", "docs/failures.md", "docs/names.md"),
         before=IS_RUNNING,
         steps=(
+            "kubectl get pods -l dask-flow/run=monday",
             "kubectl port-forward -n NAMESPACE pod/RUNNER",
             "kubectl port-forward pod/RUNNER",
             "kubectl patch job RUN -p",
         ),
         files=SLEEPS,
         instead={"-n NAMESPACE ": "", "RUNNER": "$RUNNER", "job RUN ": "job monday "},
-        says={"kubectl port-forward": "Forwarding from"},
+        says={"kubectl get pods": r"^monday-\w+-worker-0 ", "kubectl port-forward": "Forwarding from"},
         after={"kubectl patch": SUSPENDED},
     ),
     Scenario(

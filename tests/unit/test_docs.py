@@ -93,3 +93,22 @@ def test_every_exit_code_is_documented():
 
     assert codes == {1, 2, 3, 4}
     assert [code for code in codes if not re.search(rf"^\| {code} \| ", text, re.MULTILINE)] == []
+
+
+def test_figures_of_the_comparison_are_measured():
+    text = (ROOT / "docs/comparison.md").read_text(encoding="utf-8")
+    measured = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    section = text.partition("## Measured")[2].partition("\n## ")[0]
+    figures = re.findall(r"(?<=\| )\d[\d.,]*(?= \|)", section)
+
+    assert len(figures) == 14
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d.,])", measured)] == []
+
+
+def test_figures_of_the_design_are_measured():
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    measured = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"\b0\.\d+", text) == [
+        figure for _, figure in re.findall(r"(first_task/\w+) \| ([\d.]+)", measured)
+    ]
