@@ -39,6 +39,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return LINK.sub(lambda link: target(posixpath.normpath(posixpath.join(folder, link[0]))), markdown)
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Take away the backslash before a bar in a table's code: GitHub needs it, Python-Markdown shows it."""
+    return re.sub(r"<td>.*?</td>", lambda cell: cell[0].replace(r"\|", "|"), html, flags=re.DOTALL)
+
+
 def target(path: str) -> str:
     """Return what a link to this file of the project is on the site."""
     if path in INSTEAD:

@@ -50,7 +50,7 @@ def _command(command: click.Command, parent: click.Context) -> str:
     rows = "\n".join(_option(each, context) for each in options)
     return (
         f"## {command.name}\n\n    dask-flow {command.name} {usage}\n\n{_paragraphs(command.help or '')}\n\n"
-        f"{_epilog(command.epilog)}{like_run}| option | variable | default | meaning |\n|---|---|---|---|\n{rows}\n"
+        f"{_epilog(command.epilog)}{like_run}| option, variable | default | meaning |\n|---|---|---|\n{rows}\n"
     )
 
 
@@ -81,8 +81,8 @@ def _option(option: click.Option, context: click.Context) -> str:
     choices = [f"`{each}`" for each in getattr(option.type, "choices", ())]
     value = "" if option.is_flag or option.count or choices else f" `{option.make_metavar(context)}`"
     meaning = DEFAULT.sub("", text) + (f" One of {', '.join(choices)}." if choices else "")
-    variable = f"`{option.envvar}`" if option.envvar else ""
-    return _row([f"{names}{value}", variable, default[1] if default else "", meaning.strip()])
+    variable = f"<br>`{option.envvar}`" if option.envvar else ""
+    return _row([f"{names}{value}{variable}", default[1] if default else "", meaning.strip()])
 
 
 def values_page() -> str:
