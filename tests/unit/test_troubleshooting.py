@@ -1,17 +1,16 @@
 """Every reason why a run ends has its entry in docs/troubleshooting.md, and every entry its reason."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
 import pytest
-from dask_flow import errors
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runner/src/dask_flow"
 CHART = ROOT / "charts/dask-flow"
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-ERRORS = {name for name in errors.__all__ if name.endswith("Error")} | {"ForbiddenError", "NotFoundError"}
 # An entry with fewer letters fits anything, so it stands only for a text that has no more itself.
 LEAST_LETTERS = 4
 
@@ -76,23 +75,37 @@ def _template(node):
     return None
 
 
-def tree(name):
-    return ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+@functools.cache
+def tree(path):
+    return ast.parse((SOURCE / path).read_text(encoding="utf-8"))
 
 
 def functions(node):
     return [each for each in ast.walk(node) if isinstance(each, ast.FunctionDef)]
 
 
+def kinds_of_errors():
+    """Return the names of DaskFlowError and of all classes below it."""
+    classes = [each for path in SOURCE.rglob("*.py") for each in ast.walk(tree(path)) if isinstance(each, ast.ClassDef)]
+    bases = {each.name: {getattr(base, "id", "") for base in each.bases} for each in classes}
+    kinds: set[str] = set()
+    found = {"DaskFlowError"}
+    while found - kinds:
+        kinds |= found
+        found = {name for name, above in bases.items() if above & kinds}
+    return kinds - {"NotHere"}  # which is made with a name: its text is in MAKERS
+
+
 def errors_made():
     """Return where each error is made, and its text; None if that comes from elsewhere."""
     found = set()
+    kinds = kinds_of_errors()
     for path in SOURCE.rglob("*.py"):
         name = path.relative_to(SOURCE).as_posix()
         for function in functions(tree(name)):
             for node in ast.walk(function):
                 match node:
-                    case ast.Call(func=ast.Name(id=kind), args=[text]) if kind in ERRORS:
+                    case ast.Call(func=ast.Name(id=kind), args=[text]) if kind in kinds:
                         found.add((f"{name}: {function.name}", template(text)))
     return found
 
