@@ -16,8 +16,8 @@ PROGRAM = r"(?:\.venv/bin/)?(?:dask-flow|helm|kubectl|make|python3?|pip|openssl|
 COMMAND = re.compile(rf"(?:\$ )?(?:export |until )?(?:\w+=(?:\$\([^)]*\)|'[^']*'|\S*) ?)*{PROGRAM}(?: |$)|\w+='")
 INLINE = re.compile(rf"(?!make )(?:\w+=\S+ )?{PROGRAM} \S+ \S+")
 # A command's name rather than a command: `helm dependency build`, `kubectl create secret docker-registry …`.
-NAME = re.compile(r"(?!.* -)(\S+ [a-z0-9-]+ [a-z]+|[a-z -]+…)")
-PLACEHOLDER = re.compile(r"\b(TARGET|OPTIONS|FILE)\b")
+NAME = re.compile(r"\S+ [a-z0-9-]+ [a-z]+|.*…")
+PLACEHOLDER = re.compile(r"\b(TARGET|OPTIONS|FILE|RUN)\b")
 
 
 @dataclasses.dataclass(frozen=True)
