@@ -59,6 +59,7 @@ def variables(folder, scenario, namespace):
     }
 
 
+@pytest.mark.timeout(600)  # the tutorial installs all that dask-flow needs
 @pytest.mark.parametrize("scenario", CLUSTER, ids=str)
 def test_commands_of_the_docs_run_on_a_cluster(scenario, namespace, named, tmp_path):
     place, home = tmp_path / "project", tmp_path / "home"
