@@ -6,7 +6,7 @@ from doc_commands import ROOT, Scenario, commands, shown
 
 HELLO = {"flow.py": (ROOT / "examples/hello.py").read_text(encoding="utf-8")}
 SLEEPS = {"flow.py": "import time\n\ndef main(client):\n    client.submit(time.sleep, 600).result()\n"}
-UPGRADE = "helm upgrade weather charts/dask-flow -n tutorial --reuse-values --set"
+UPGRADE = "helm upgrade weather charts/dask-flow -n tutorial --reuse-values \\\n  --set"
 # What a step may need before or behind it.
 ENDED = "kubectl wait --for=condition=complete job/monday --timeout=120s"
 ON_IT = """
@@ -93,7 +93,7 @@ CLUSTER = [
             "dask-flow run weather.py --param count=many": "(?s)TypeError: .*exit code 1$",
             "kubectl create namespace": "(?s)kind: Pod.*would take them in namespace",
             "kubectl create job": "result of warmest: station 14",
-            "kubectl get pods -n tutorial -l": "^3 +the workers cannot start: pod ",
+            "ENDED=": "^3 +the workers cannot start: pod ",
             "kubectl get pods -n tutorial": r"\ANAME .*\nfirst-\S+ .*\n\Z",
             f"{UPGRADE} flow.params": "measured: 2,000 items",
             f"{UPGRADE} cluster.image=l": "error: the workers cannot start: pod .*: ErrImagePull",
