@@ -27,7 +27,7 @@ MAKERS = {
     "not_here.py": {"__init__"},
     "pod_status.py": {"problem", "mount_problem", "refusal", "_ending", "_terminated"},
     "run.py": {"run", "_outcome"},
-    "specs.py": {"_in_plain_words"},
+    "specs.py": {"_in_plain_words", "_not_to_be_run"},
     "targets/import_errors.py": {"missing", "_of_dask_flow"},
     "targets/urls.py": {"_reason"},
     "validate.py": {"_missing_rights", "_quota_problems"},
