@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("charts/*/README.md")]
 )
-PROGRAM = r"(?:\.venv/bin/)?(?:dask-flow|helm|kubectl|make|python3?|pip|openssl|git)"
+PROGRAM = r"(?:\.venv/bin/)?(?:dask-flow|helm|kubectl|make|python3?|pip|openssl|docker|argo)"
 COMMAND = re.compile(rf"(?:\$ )?(?:export |until )?(?:\w+=(?:\$\([^)]*\)|'[^']*'|\S*)\s+)*{PROGRAM}(?: |$)")
 INLINE = re.compile(rf"(?!make )(?:\w+=\S+ )?{PROGRAM} \S+ \S+")
 # A command's name rather than a command: `helm dependency build`, `kubectl create secret docker-registry …`.
