@@ -39,8 +39,8 @@ KINDS = {
 def cli_page() -> str:
     """Return the page of all commands and their options."""
     context = click.Context(cli.cli, info_name="dask-flow")
-    commands = [cli.cli.commands[name] for name in cli.cli.list_commands(context)]
-    return "\n".join([CLI_HEAD, *(_command(each, context) for each in commands)])
+    commands = (cli.cli.get_command(context, name) for name in cli.cli.list_commands(context))
+    return "\n".join([CLI_HEAD, *(_command(each, context) for each in commands if each)])
 
 
 def _command(command: click.Command, parent: click.Context) -> str:
