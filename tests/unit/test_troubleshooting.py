@@ -51,7 +51,7 @@ NO_REASONS = {
     r"cannot import name '(\w+)'",
 }
 # What begins with punctuation is said behind a reason; what is shorter is a word in one.
-LEAST_LETTERS_OF_A_PART = 13
+LEAST_LETTERS_OF_A_PART = 14
 
 
 def template(node):
@@ -144,7 +144,7 @@ def refusals_of_helm():
     """Return the texts that the chart's templates fail with."""
     text = "".join(path.read_text(encoding="utf-8") for path in CHART.rglob("templates/**/*.*"))
     found = re.findall(r'\bfail (?:\(printf )?"((?:[^"\\]|\\.)+)"', text)
-    return sorted(re.sub(r"%[vs]", "…", each.replace(r"\"", '"').replace(r"\\", "\\")) for each in found)
+    return sorted(re.sub(r"%[vsdq]", "…", each.replace(r"\"", '"').replace(r"\\", "\\")) for each in found)
 
 
 def letters(text):
