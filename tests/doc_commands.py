@@ -13,7 +13,8 @@ PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("charts/*/README.md")]
 )
 PROGRAM = r"(?:\.venv/bin/)?(?:dask-flow|helm|kubectl|make|python3?|pip|openssl|docker|argo)"
-COMMAND = re.compile(rf"(?:\$ )?(?:export |until )?(?:\w+=(?:\$\([^)]*\)|'[^']*'|\S*)\s+)*{PROGRAM}(?: |$)")
+ASSIGNMENTS = r"(?:\w+=(?:\$\([^)]*\)|'[^']*'|\S*)\s+)*"
+COMMAND = re.compile(rf"(?:\$ )?(?:(?:export |until )?{ASSIGNMENTS}{PROGRAM}(?: |$)|\w+=\$\({PROGRAM} )")
 INLINE = re.compile(rf"(?!make )(?:\w+=\S+ )?{PROGRAM} \S+ \S+")
 # A command's name rather than a command: `helm dependency build`, `kubectl create secret docker-registry …`.
 NAME = re.compile(r"\S+ [a-z0-9-]+ [a-z]+|.*…")
