@@ -102,7 +102,7 @@ class Scenario:
     fresh: bool = False
 
     def __str__(self) -> str:
-        return f"{self.pages[0].removeprefix('docs/')}: {self.steps[0]}"
+        return f"{self.pages[0].removeprefix('docs/')}: {self.steps[0].splitlines()[0]}"
 
     def commands(self) -> list[Command]:
         """Return what the steps are on the pages; several pages may have the same."""
