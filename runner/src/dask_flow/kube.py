@@ -20,7 +20,15 @@ from urllib.parse import urlencode
 import urllib3
 
 from dask_flow.errors import DaskFlowError, StartupError
-from dask_flow.kube_refusals import BAD_REQUEST, ConflictError, ExistsError, ForbiddenError, NotFoundError, refusal_of
+from dask_flow.kube_refusals import (
+    BAD_REQUEST,
+    ConflictError,
+    ExistsError,
+    ForbiddenError,
+    NotFoundError,
+    UnreachableError,
+    refusal_of,
+)
 
 __all__ = ["ExistsError", "Kube", "NotFoundError", "Server"]
 
@@ -56,6 +64,8 @@ class Server:
     ) -> urllib3.BaseHTTPResponse:
         """Return the answer, of any status; its body is not read yet."""
         headers = {"Accept": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
         authorization = self.authorization()
         if authorization:
             headers["Authorization"] = authorization
@@ -77,7 +87,7 @@ class Kube:
     is not valid. Requests are repeated for a minute while the API server is away or overloaded.
 
     The requests are plain ones: to import Kubernetes' client package takes 0.15 s, a tenth of the time that a run takes
-    until its first task. It reads the configuration of kubectl, where that is needed.
+    until its first task.
     """
 
     def __init__(self, server: Server, namespace: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -101,26 +111,6 @@ class Kube:
         server = Server(http, url, lambda: f"Bearer {(SERVICE_ACCOUNT / 'token').read_text()}")
         return cls(server, (SERVICE_ACCOUNT / "namespace").read_text().strip())
 
-    @classmethod
-    def from_kubeconfig(cls, namespace: str | None = None) -> Kube:
-        """Connect as kubectl does: its configuration, current context, and namespace unless another is given."""
-        from kubernetes import config
-        from kubernetes.client import ApiClient, Configuration
-
-        configuration = Configuration()
-        try:
-            config.load_kube_config(client_configuration=configuration)
-            _, context = config.list_kube_config_contexts()
-        except (config.ConfigException, OSError) as error:
-            why = "there is no kubeconfig" if "No configuration found" in str(error) else str(error)
-            raise StartupError(f"no cluster at hand: {why}") from error
-        server = Server(
-            ApiClient(configuration).rest_client.pool_manager,
-            configuration.host,
-            lambda: configuration.get_api_key_with_prefix("BearerToken"),
-        )
-        return cls(server, namespace or context["context"].get("namespace", "default"), patience_seconds=0)
-
     def give_up_in(self, seconds: float) -> None:
         """From now on, repeat no request that would take longer than this from now."""
         self._deadline = time.monotonic() + seconds
@@ -134,9 +124,9 @@ class Kube:
         name = os.environ.get("DASK_FLOW_POD_NAME") or os.environ["HOSTNAME"]
         return self._call("GET", f"pods/{name}")
 
-    def list_all(self, resource: str) -> list[dict[str, Any]]:
-        """Return all objects of a kind."""
-        return list(self._call("GET", resource)["items"])
+    def list_all(self, resource: str, **query: Any) -> list[dict[str, Any]]:
+        """Return all objects of a kind, or those that the query, such as a `labelSelector`, leaves."""
+        return list(self._call("GET", resource, **query)["items"])
 
     def get(self, resource: str, name: str) -> dict[str, Any]:
         """Return one object."""
@@ -315,7 +305,8 @@ class Kube:
             try:
                 response = self._server.ask(method, url, query, body, read_seconds)
             except urllib3.exceptions.HTTPError as error:
-                refusal: DaskFlowError = StartupError(f"the Kubernetes API cannot be reached: {error}")
+                refusal: DaskFlowError = UnreachableError(f"the Kubernetes API cannot be reached: {error}")
+                refusal.__cause__ = error
             else:
                 if response.status < BAD_REQUEST:
                     return response

@@ -81,11 +81,12 @@ def plan(given: Mapping[str, Any], namespace: str) -> Plan:
 def cluster_at_hand(namespace: str | None) -> Kube | None:
     """Return the cluster that this process runs in, or kubectl's current one; None if there is neither."""
     from dask_flow.kube import SERVICE_ACCOUNT, Kube
+    from dask_flow.user_kube import UserKube
 
     try:
         if namespace is None and (SERVICE_ACCOUNT / "token").exists():
             return Kube.in_cluster()
-        kube = Kube.from_kubeconfig(namespace)
+        kube = UserKube.from_kubeconfig(namespace)
         kube.version()
     except StartupError as error:
         log.info("checked without a cluster: %s", error)

@@ -1,0 +1,176 @@
+"""A person's calls to the Kubernetes API server, with kubectl's configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from dask_flow.errors import StartupError
+from dask_flow.kube import Kube, Server
+from dask_flow.kube_refusals import ForbiddenError, NotFoundError, UnauthorizedError, UnreachableError
+
+__all__ = ["UserKube"]
+
+WATCHING_PATIENCE_SECONDS = 60
+# A connection that was cut off silently is found out, and a log read on from there, after so long a silence.
+SILENCE_SECONDS = 60
+PAUSE_SECONDS = 0.5
+NO_KUBECONFIG = "there is no kubeconfig; have it at ~/.kube/config, or name it in $KUBECONFIG"
+STAMPED = re.compile(rb"(\S+) ?(.*)", re.DOTALL)
+
+
+class UserKube(Kube):
+    """Objects of a namespace as a person sees them: a refusal says what that person can do about it.
+
+    No request is repeated, unless `be_patient` was called: a person can do that.
+    """
+
+    configuration: Any = None
+    """Of the `kubernetes` package; None inside a pod without a kubeconfig."""
+
+    @classmethod
+    def from_kubeconfig(
+        cls, namespace: str | None = None, context: str | None = None, file: Path | None = None
+    ) -> UserKube:
+        """Connect as kubectl does: its configuration, current context, and namespace unless others are given."""
+        from kubernetes import config
+        from kubernetes.client import ApiClient, Configuration
+
+        configuration = Configuration()
+        name = str(file) if file else os.environ.get("KUBECONFIG") or None  # the package reads it only once
+        try:
+            config.load_kube_config(name, context, configuration)
+            contexts, current = config.list_kube_config_contexts(name)
+        except (config.ConfigException, OSError) as error:
+            why = NO_KUBECONFIG if "No configuration found" in str(error) else str(error)
+            raise StartupError(f"no cluster at hand: {why}") from error
+        server = Server(
+            ApiClient(configuration).rest_client.pool_manager,
+            configuration.host,
+            lambda: configuration.get_api_key_with_prefix("BearerToken"),
+        )
+        chosen = next((each for each in contexts if each["name"] == context), current)
+        kube = cls(server, namespace or chosen["context"].get("namespace") or "default", patience_seconds=0)
+        kube.configuration = configuration
+        kube.where = f"{configuration.host} (context {chosen['name']})"
+        return kube
+
+    where = "this cluster"
+    """The API server and the context, to be named in messages."""
+
+    def be_patient(self) -> None:
+        """From now on, repeat requests while the API server, or the network to it, is away."""
+        self._patience_seconds = WATCHING_PATIENCE_SECONDS
+
+    def list_everywhere(self, resource: str, **query: Any) -> list[dict[str, Any]]:
+        """Return the objects of a kind in all namespaces."""
+        kind, _, group = resource.partition(".")
+        root = f"/apis/{group}/v1" if group else "/api/v1"
+        return list(self._call("GET", f"{root}/{kind}", **query)["items"])
+
+    def has_namespace(self) -> bool:
+        """Return whether the namespace is there, or who knows: not everybody may ask."""
+        try:
+            self._call("GET", f"/api/v1/namespaces/{self.namespace}")
+        except NotFoundError:
+            return False
+        except StartupError:
+            return True
+        return True
+
+    def patch(self, resource: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge this into an object, and return it as it is then."""
+        return self._call("PATCH", f"{resource}/{name}", dict(body))
+
+    def delete(self, resource: str, name: str, *, owned_first: bool = False) -> None:
+        """Delete one object, if it is there; with `owned_first`, it is gone only when what it owns is."""
+        query: dict[str, Any] = {"propagationPolicy": "Foreground"} if owned_first else {}
+        with suppress(NotFoundError):
+            self._call("DELETE", f"{resource}/{name}", **query)
+
+    def log_lines(self, pod: str, container: str | None = None, *, follow: bool = False) -> Iterator[str]:
+        """Yield the lines of a container's log; with `follow`, those to come too, across interruptions, to its end.
+
+        Raises NotFoundError if the pod is gone.
+        """
+        query = {"timestamps": "true", "follow": str(follow).lower()} | ({"container": container} if container else {})
+        last = seen = b""
+        while True:
+            cut_off = False
+            try:
+                with self._request("GET", f"pods/{pod}/log", read_seconds=SILENCE_SECONDS, **query) as response:
+                    for line in response:
+                        last, text = _split(line)
+                        if last > seen:
+                            yield text
+            except (urllib3.exceptions.HTTPError, OSError):
+                cut_off = True
+            if not follow or not (cut_off or self._is_running(pod, container)):
+                return
+            time.sleep(PAUSE_SECONDS)
+            seen = max(last, seen)
+            query |= {"sinceTime": f"{seen.decode()[:19]}Z"} if seen else {}
+
+    def _is_running(self, pod: str, container: str | None) -> bool:
+        statuses = self.get("pods", pod).get("status", {}).get("containerStatuses", [])
+        return any("running" in each.get("state", {}) for each in statuses if container in (None, each["name"]))
+
+    def port(self, pod: str, port: int) -> Any:
+        """Open a connection to a port of a pod, and return its socket."""
+        from kubernetes.client import ApiException
+        from kubernetes.stream.ws_client import portforward_call
+
+        query = urllib.parse.urlencode({"ports": port})
+        url = f"{self.configuration.host}{self._url(f'pods/{pod}')}/portforward?{query}"
+        authorization = self._server.authorization()
+        headers = {"authorization": authorization} if authorization else {}
+        try:
+            return portforward_call(self.configuration, "GET", url, headers=headers).socket(port)
+        except ApiException as error:
+            raise StartupError(f"no way to port {port} of pod {pod}: {error.reason}") from error
+
+    def _request(self, *args: Any, **kwargs: Any) -> urllib3.BaseHTTPResponse:
+        with self._advised():
+            return super()._request(*args, **kwargs)
+
+    @contextmanager
+    def _advised(self) -> Iterator[None]:
+        """Say with a refusal what a person can do about it."""
+        try:
+            yield
+        except ForbiddenError as error:
+            error.args = (
+                f"{error.what}; ask for a Role that grants it: docs/submit.md has one with what each command needs",
+            )
+            raise
+        except UnauthorizedError as error:
+            raise UnauthorizedError(
+                f"{self.where} does not accept your credentials, or not any more (status 401); log in again as you did "
+                "to get your kubeconfig, then try kubectl auth whoami"
+            ) from error
+        except UnreachableError as error:
+            raise UnreachableError(
+                f"{self.where} cannot be reached: {_cause(error)}; is the cluster up, and is this the context you "
+                "mean? See kubectl config get-contexts, and choose with --context"
+            ) from error
+
+
+def _split(line: bytes) -> tuple[bytes, str]:
+    """Split the timestamp off a line of a log."""
+    found = STAMPED.fullmatch(line.rstrip(b"\n"))
+    return (found[1], found[2].decode(errors="replace")) if found else (b"", "")
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first cause of an error in a few words: `Connection refused`."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return str(getattr(error, "strerror", None) or error)
