@@ -3,6 +3,7 @@
 DaskFlowError
 ├── FlowError          1    the flow failed: user code
 ├── InputError         2    bad input: usage, a spec, a flow that cannot be loaded
+│   └── NoModuleError       a package that it needs is not installed here
 ├── StartupError       3    the cluster could not start
 └── ClusterLostError   4    the cluster was lost while the flow ran
 Interrupted            128 + the signal's number; not an Exception, so that no `except Exception` holds it up
@@ -12,7 +13,15 @@ from __future__ import annotations
 
 import signal
 
-__all__ = ["ClusterLostError", "DaskFlowError", "FlowError", "InputError", "Interrupted", "StartupError"]
+__all__ = [
+    "ClusterLostError",
+    "DaskFlowError",
+    "FlowError",
+    "InputError",
+    "Interrupted",
+    "NoModuleError",
+    "StartupError",
+]
 
 
 class DaskFlowError(Exception):
@@ -31,6 +40,10 @@ class InputError(DaskFlowError):
     """The user gave something wrong; nothing was started."""
 
     exit_code = 2
+
+
+class NoModuleError(InputError):
+    """There is no such module here; elsewhere there may be."""
 
 
 class StartupError(DaskFlowError):

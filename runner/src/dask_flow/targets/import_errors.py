@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from dask_flow.errors import DaskFlowError, InputError
+from dask_flow.errors import DaskFlowError, InputError, NoModuleError
 from dask_flow.targets.own_files import installed
 
 __all__ = ["input_errors", "logged_warnings", "missing", "suggestion"]
@@ -34,7 +34,9 @@ def input_errors(where: str) -> Iterator[None]:
     except SyntaxError as error:
         raise InputError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}") from error
     except ImportError as error:
-        raise InputError(f"{_place(error, where)}: {_of_import(error)}") from error
+        own = (error.name or "").partition(".")[0] == "dask_flow"
+        kind = NoModuleError if isinstance(error, ModuleNotFoundError) and not own else InputError
+        raise kind(f"{_place(error, where)}: {_of_import(error)}") from error
     except (NameError, AttributeError) as error:
         raise InputError(f"{_place(error, where)}: {type(error).__name__}: {error}{_of_name(error)}") from error
     except (Exception, SystemExit) as error:

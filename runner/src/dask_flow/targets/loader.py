@@ -17,7 +17,7 @@ from typing import Any
 
 from dask_flow import declarations
 from dask_flow.core import Task
-from dask_flow.errors import InputError
+from dask_flow.errors import InputError, NoModuleError
 from dask_flow.flows import kind_of
 from dask_flow.flows.script import Script
 from dask_flow.run_context import context
@@ -26,7 +26,7 @@ from dask_flow.targets.own_files import installed, own_files
 from dask_flow.targets.source import Source, imports
 from dask_flow.targets.urls import fetch, is_url, shown
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "Shipment", "load", "shipment"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,18 @@ class Loaded:
     modules: tuple[ModuleType, ...] = ()
     folder: Path | None = None
     files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shipment:
+    """A target as it is called elsewhere, in a folder that has these files by their paths below it.
+
+    There are none for a URL, and for a module that is installed, or not here at all.
+    """
+
+    target: str
+    files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    is_module: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +91,27 @@ def load(target: str, args: tuple[str, ...] = ()) -> Loaded:
             "to run it as a script"
         )
     return Loaded(flow, tuple(_own_modules(code, module, set(sys.modules) - known)), code.folder, _files(code))
+
+
+def shipment(target: str) -> Shipment:
+    """Return what to take along to run the target elsewhere; nothing is imported.
+
+    Raises InputError: no such file, a syntax error, or too many files.
+    """
+    where, name = _split(target)
+    if is_url(where) and not where.startswith("file://"):
+        return Shipment(target)
+    is_file = is_url(where) or _is_file(where)
+    try:
+        code = _from_file(Path(where.removeprefix("file://"))) if is_file else _module(where)
+    except NoModuleError:
+        return Shipment(target, is_module=True)
+    if code.module:
+        files = dict(own_files([code.module], code.folder)) if code.folder else {}
+    else:
+        path = Path(code.where)
+        files, where = {**_files(code), path.name: path}, path.name
+    return Shipment(f"{where}:{name}" if name else where, files, is_module=not is_file)
 
 
 def _found(code: _Code, name: str, args: tuple[str, ...]) -> tuple[Any, ModuleType | None]:
@@ -147,7 +180,7 @@ def _module(name: str) -> _Code:
     with input_errors(name):
         spec = _spec_of(name)
     if spec is None:
-        raise InputError(f"no module named {name!r}; for a file, give its path with .py, such as ./{name}.py")
+        raise NoModuleError(f"no module named {name!r}; for a file, give its path with .py, such as ./{name}.py")
     if spec.origin is None or spec.submodule_search_locations or not spec.origin.endswith(".py"):
         return _Code(name, _folder_of(spec), None, name)
     return _Code(name, _folder_of(spec), _read(Path(spec.origin)), name)
@@ -191,7 +224,7 @@ def _script(code: _Code, args: tuple[str, ...]) -> Script:
     for name, line in code.source.first_imports():  # before a cluster is started for nothing
         top = name.partition(".")[0]
         if top not in sys.modules and importlib.util.find_spec(top) is None:
-            raise InputError(f"{code.source.where}:{line}: {missing(top)}")
+            raise NoModuleError(f"{code.source.where}:{line}: {missing(top)}")
     return Script(
         name=Path(code.source.where).stem,
         file=code.source.where,
