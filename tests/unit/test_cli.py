@@ -314,3 +314,31 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_help_of_each_command_imports_nothing_heavy():
+    code = (
+        "import sys, dask_flow.cli as c; [c.cli.get_command(None, name) for name in c.cli.list_commands(None)]; "
+        "heavy = ('dask', 'distributed', 'kubernetes', 'yaml', 'jinja2', 'urllib3', 'rich', 'pydantic', 'fsspec'); "
+        "print(len(c.cli.list_commands(None)), [m for m in heavy if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert re.fullmatch(r"[1-9][0-9] \[\]", done.stdout.strip())
+
+
+def test_bash_completes_commands_and_options(tmp_path):
+    (tmp_path / "dask-flow").write_text(f'#!/bin/sh\nexec {sys.executable} -m dask_flow "$@"\n')
+    (tmp_path / "dask-flow").chmod(0o755)
+    script = (
+        'eval "$(dask-flow completion bash)"; '
+        "for words in 'can' 'submit --wat'; do COMP_WORDS=(dask-flow $words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+        "COMPREPLY=(); "
+        '_dask_flow_completion dask-flow; echo "${COMPREPLY[@]}"; done'
+    )
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=env)
+
+    assert done.stdout.splitlines() == ["cancel", "--watch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -18,7 +19,7 @@ from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.graph import FORMATS as GRAPH_FORMATS
 from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings
 
-__all__ = ["main"]
+__all__ = ["cli", "main", "run_options"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -137,14 +138,40 @@ RUN_OPTIONS = (
 )
 
 
-def _run_options(command: Decorated) -> Decorated:
+def run_options(command: Decorated) -> Decorated:
     """Declare the options that say how a flow runs."""
     for option in reversed(RUN_OPTIONS):
         command = option(command)
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The commands here, and those in modules of their own, which are imported when one is asked for."""
+
+    ELSEWHERE: ClassVar[dict[str, str]] = {
+        "cancel": "cli_runs:cancel",
+        "completion": "cli_runs:completion",
+        "dashboard": "cli_runs:dashboard",
+        "list": "cli_runs:list_runs",
+        "logs": "cli_runs:logs",
+        "setup": "cli_submit:setup",
+        "submit": "cli_submit:submit",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), *self.ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command."""
+        if cmd_name not in self.ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = self.ELSEWHERE[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"dask_flow.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dask-flow")
 def cli() -> None:
     """Run Python flows on Dask clusters: temporary ones in Kubernetes, static ones, or one on this machine."""
@@ -153,8 +180,14 @@ def cli() -> None:
 @cli.command(epilog="Exit codes: 0 success, 1 the flow failed, 2 bad input, 3 the cluster could not start, "
                     "4 the cluster was lost, 130/143 interrupted.")  # fmt: skip
 @click.argument("target")
-@_run_options
+@run_options
 @_option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
+@_option(
+    "--progress",
+    type=float,
+    metavar="SECONDS",
+    help="Log so often how many tasks of each name are done.  [default: never]",
+)
 @_option("--debug", is_flag=True, help="Log each error's traceback too.")
 def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Run the flow TARGET: file.py[:name], package.module[:name], or the URL of such a file."""
@@ -180,7 +213,7 @@ def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: An
 
 @cli.command(epilog="Exit codes: 0 all is well, 2 bad input, 3 the cluster would refuse it.")
 @click.argument("target", required=False)
-@_run_options
+@run_options
 @click.option("-n", "--namespace", help="Of the pods and of the cluster's checks.  [default: kubectl's current one]")
 def validate(namespace: str | None, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Print the pods that `run` with the same options would create in Kubernetes, or all that is wrong with them.

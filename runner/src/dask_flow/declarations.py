@@ -35,6 +35,8 @@ _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 AGENTS = "it was for Prefect's agents"
 BUILD = "the image is built beforehand, with a Dockerfile"
 JOB = "the Job's pod is the chart's matter"
+DOCKER_SECRET = "DOCKER_REGISTRY_CREDENTIALS"  # noqa: S105 # a name
+"""Prefect's default for docker_secret."""
 
 
 @contextmanager
@@ -95,13 +97,10 @@ class DaskKubernetesEnvironment(Declaration):
     log_k8s_errors: bool = False
 
     no_effect: ClassVar[Mapping[str, str]] = {"labels": AGENTS, "metadata": "it was for Prefect's server"}
-    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("private_registry", "docker_secret"),
-        "create the pull secret with kubectl create secret docker-registry, and name it with image_pull_secret=",
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._say_deprecated()
         for name in ("work_stealing", "scheduler_logs", "log_k8s_errors"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(
@@ -113,10 +112,40 @@ class DaskKubernetesEnvironment(Declaration):
                 raise InputError(
                     f"DaskKubernetesEnvironment: {name} must be a whole number of at least 1, not {count!r}"
                 )
+        given = {}
         for name in ("worker_spec_file", "scheduler_spec_file"):
             file = getattr(self, name)
             if file is not None:
-                object.__setattr__(self, name, str(_declared_file(name, file)))
+                given[str(file)] = _declared_file(name, file)
+                object.__setattr__(self, name, str(given[str(file)]))
+        object.__setattr__(self, "_files", given)
+
+    def _say_deprecated(self) -> None:
+        if self.private_registry:
+            log.warning(
+                "DaskKubernetesEnvironment(private_registry=True) and docker_secret are deprecated since Prefect "
+                "0.11.3; write image_pull_secret=%r instead, the Secret that dask-flow setup creates",
+                self.pull_secret,
+            )
+        elif self.docker_secret is not None:
+            log.warning(
+                "DaskKubernetesEnvironment(docker_secret=%r) has no effect without private_registry=True, and both are "
+                "deprecated since Prefect 0.11.3; name a pull secret with image_pull_secret=",
+                self.docker_secret,
+            )
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The spec files, by the names that the flow gave them."""
+        files: Mapping[str, Path] = self._files  # type: ignore[attr-defined]
+        return files
+
+    @property
+    def pull_secret(self) -> str | None:
+        """The name of the pull secret; what was a Prefect Secret's name may not be one of Kubernetes'."""
+        if self.image_pull_secret or not self.private_registry:
+            return self.image_pull_secret
+        return (self.docker_secret or DOCKER_SECRET).lower().replace("_", "-")
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for the run."""
@@ -130,7 +159,7 @@ class DaskKubernetesEnvironment(Declaration):
             "on_exit": self.on_exit,
             "worker_spec": Path(self.worker_spec_file) if self.worker_spec_file else None,
             "scheduler_spec": Path(self.scheduler_spec_file) if self.scheduler_spec_file else None,
-            "image_pull_secrets": (self.image_pull_secret,) if self.image_pull_secret else None,
+            "image_pull_secrets": (self.pull_secret,) if self.pull_secret else None,
         }
 
 

@@ -20,6 +20,7 @@ from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, InputEr
 from dask_flow.flows import FlowResult, adapter_for, name_of
 from dask_flow.history import History
 from dask_flow.log import described, user_traceback
+from dask_flow.progress import logged_progress
 from dask_flow.report import Outcome, announce, conclude, write_termination_message
 from dask_flow.report.seen import ask
 from dask_flow.report.tasks import group_tasks, shown
@@ -90,7 +91,7 @@ def _run(
         # After the flow's end, whatever it is, a signal must not make another of it.
         stack.callback(ignore_signals)
         stack.push(_note_reason)
-        with history("flow ran"):
+        with history("flow ran"), logged_progress(client, settings.progress):
             result = history.result = _supervise(client, history, settings, events)
         ignore_signals()
         outcome = _outcome(result, client, history)

@@ -50,6 +50,7 @@ class RunSettings:
     allowed_failures: int | None = None
     log_format: str = "text"
     report: str | None = None
+    progress: float | None = None
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     working_dir: Path | None = None
     on_start: Callable[[], Any] | None = None
@@ -119,7 +120,7 @@ def check(settings: RunSettings) -> None:
             f"--min-workers {settings.min_workers} is more than --max-workers {settings.max_workers}; "
             "lower the one or raise the other (equal values give a cluster of a fixed size)"
         )
-    for name in ("startup_timeout", "timeout", "adaptive_interval", "adaptive_target_duration"):
+    for name in ("startup_timeout", "timeout", "adaptive_interval", "adaptive_target_duration", "progress"):
         seconds = getattr(settings, name)
         if seconds is not None and not 0 < seconds < math.inf:
             raise InputError(f"{option(name)} must be a number of seconds above 0, not {seconds:g}")

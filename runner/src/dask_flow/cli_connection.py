@@ -1,0 +1,74 @@
+"""What the commands for runs in a Kubernetes cluster have in common: whose cluster it is, and which runs it has."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from dask_flow.errors import DaskFlowError
+
+__all__ = ["cluster_options", "run_names"]
+
+COMPLETION_SECONDS = 2
+
+
+def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Declare the options by which kubectl finds a cluster and a namespace, and call the function with that, `kube`.
+
+    An error ends the command with its sentence and its exit code.
+    """
+
+    @functools.wraps(function)
+    def command(namespace: str | None, context: str | None, kubeconfig: Path | None, **given: Any) -> None:
+        from dask_flow import log
+        from dask_flow.user_kube import UserKube
+
+        log.configure("text")
+        try:
+            function(UserKube.from_kubeconfig(namespace, context, kubeconfig), **given)
+        except DaskFlowError as error:
+            click.echo(str(error), err=True)
+            sys.exit(error.exit_code)
+
+    for option in (
+        click.option("--context", help="A context of the kubeconfig.  [default: kubectl's current one]"),
+        click.option(
+            "--kubeconfig",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            help="[default: $KUBECONFIG, else ~/.kube/config]",
+        ),
+        click.option("-n", "--namespace", help="[default: the context's]"),
+    ):
+        command = option(command)
+    return command
+
+
+def run_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a run, if the cluster answers soon; whatever is wrong with it, a shell is not the place."""
+    names: list[str] = []
+
+    def ask() -> None:
+        from dask_flow.remote.runs import find
+        from dask_flow.user_kube import UserKube
+
+        given = context.params
+        kube = UserKube.from_kubeconfig(given.get("namespace"), given.get("context"), given.get("kubeconfig"))
+        names.extend(run.name for run in find(kube))
+
+    def ask_quietly() -> None:
+        try:
+            ask()
+        except Exception:
+            return
+
+    thread = threading.Thread(target=ask_quietly, daemon=True)
+    thread.start()
+    thread.join(COMPLETION_SECONDS)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,0 +1,300 @@
+"""Listing, reading and ending runs, with an API server in memory."""
+
+import datetime as dt
+import json
+import socket
+
+import pytest
+import yaml
+from api_server import COMPLETE, FAILED, ended, forbidden, job, runner_pod
+from dask_flow import user_kube
+from dask_flow.errors import InputError
+from dask_flow.remote import cancel as cancelling
+from dask_flow.remote.dashboard import forwarded, scheduler_pod
+from dask_flow.remote.runs import find, run_of
+from dask_flow.remote.tables import duration, rendered
+
+NOW = dt.datetime(2026, 1, 1, 0, 10, tzinfo=dt.UTC)
+STARTED = {"startTime": "2026-01-01T00:00:30Z"}
+
+
+def worker(run="monday", number=0, *, ready=True):
+    labels = {"dask-flow/run": run, "app.kubernetes.io/component": "worker"}
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    name = f"{run}-a-worker-{number}"
+    return {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": {"conditions": conditions}}
+
+
+@pytest.fixture
+def runs(cluster):
+    """Four runs: one that runs, one that ended well, one that failed, and one that waits."""
+    cluster.add("jobs", job("running", active=1, **STARTED))
+    cluster.add("pods", runner_pod("running", state={"running": {}}))
+    for number in range(3):
+        cluster.add("pods", worker("running", number, ready=number < 2))
+    done = {**STARTED, "completionTime": "2026-01-01T00:01:35Z", "succeeded": 1}
+    cluster.add("jobs", job("good", conditions=COMPLETE, **done))
+    cluster.add("pods", runner_pod("good", state=ended(0, "the flow succeeded")))
+    cluster.add("jobs", job("bad", "other", conditions=FAILED, failed=2, **STARTED))
+    cluster.add("pods", runner_pod("bad", "a", ended(4, "the cluster was lost")))
+    cluster.add("pods", runner_pod("bad", "b", ended(1, "the flow failed: task x: ValueError: y\nmore of it")))
+    cluster.get("pods", "bad-b")["metadata"]["creationTimestamp"] = "2026-01-01T00:01:00Z"
+    cluster.add("jobs", job("waiting", active=1, **STARTED))
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no x:1"}}
+    cluster.add("pods", runner_pod("waiting", state=waiting))
+    cluster.add("jobs", {"metadata": {"name": "not-ours"}, "spec": {"template": {"spec": {"containers": [
+        {"name": "x"}]}}}})  # fmt: skip
+    for number, name in enumerate(("bad", "good", "running", "waiting")):
+        cluster.get("jobs", name)["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:0{number}Z"
+    return cluster
+
+
+def test_list_is_a_table_of_state_reason_age_duration_and_workers(kube, runs):
+    text = rendered(find(kube), "table", now=NOW, namespaces=False, width=None)
+
+    assert text.splitlines() == [
+        "NAME      STATE       WORKERS   DURATION   AGE     REASON",
+        "bad       Failed      0         1m         10m     the flow failed: task x: ValueError: y more of it",
+        "good      Succeeded   0         1m5s       9m59s   the flow succeeded",
+        "running   Running     2         9m30s      9m58s",
+        "waiting   Pending     0         9m30s      9m57s   pod waiting-a, container runner: ImagePullBackOff: no x:1",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_table_fits_the_terminal(kube, runs, width):
+    lines = rendered(find(kube), "table", now=NOW, namespaces=True, width=width).splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("NAMESPACE   NAME")
+    assert lines[1].endswith("…") == (width == 80)
+
+
+def test_wide_says_attempts_exit_code_and_target_too(kube, runs):
+    header, bad, *_ = rendered(find(kube), "wide", now=NOW, namespaces=False, width=80).splitlines()
+
+    cells = dict(zip(header.split(), bad.split(maxsplit=10), strict=True))
+    assert (cells["RELEASE"], cells["ATTEMPTS"], cells["EXIT"], cells["RUNNER"]) == ("other", "2", "1", "bad-b")
+
+
+def test_json_and_yaml_are_the_same_records_and_name_is_kubectl_s(dask_flow, runs):
+    records = json.loads(dask_flow("list", "-o", "json").stdout)
+
+    assert [each["name"] for each in records] == ["bad", "good", "running", "waiting"]
+    assert records[0]["exitCode"] == 1
+    assert records[0]["durationSeconds"] == 60
+    assert records[2]["workers"] == 2
+    changing = {"ageSeconds": 0, "durationSeconds": 0}
+    from_yaml = yaml.safe_load(dask_flow("list", "-o", "yaml").stdout)
+    assert [each | changing for each in from_yaml] == [each | changing for each in records]
+    assert dask_flow("list", "-o", "name", "--release", "other").stdout == "job.batch/bad\n"
+
+
+def test_list_asks_all_namespaces_or_says_that_there_is_nothing(dask_flow, runs):
+    runs.add("jobs", job("elsewhere"), "default")
+
+    assert "elsewhere" in dask_flow("list", "-A").stdout
+    assert "elsewhere" not in dask_flow("list").stdout
+    assert dask_flow("list", "-n", "default", "--release", "x").stderr == "There are no runs in namespace default.\n"
+    done = dask_flow("list", "-n", "typo")
+    assert (done.exit_code, "there is no namespace typo" in done.stderr) == (2, True)
+    runs.refusals["GET", "jobs"] = forbidden("list", "jobs", "batch")
+    done = dask_flow("list")
+    assert (done.exit_code, "eve may not list jobs in namespace jobs; ask for a Role" in done.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        ({"spec": {"suspend": True}}, "Suspended"),
+        ({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, "Cancelling"),
+        ({}, "Pending"),
+    ],
+)
+def test_states_without_a_runner(api, job, state):
+    from api_server import job as plain
+
+    made = api.add("jobs", plain())
+    for key, value in job.items():
+        made[key].update(value)
+
+    assert run_of(made, []).state == state
+
+
+def test_workers_of_a_cluster_that_stays_are_not_the_run_s(api):
+    made = api.add("jobs", job())
+    env = made["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.append({"name": "DASK_FLOW_ADDRESS", "value": "tcp://s:8786"})
+
+    assert run_of(made, []).workers is None
+
+
+def test_job_that_took_too_long_says_so_without_its_pods(api):
+    condition = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "was active too long"}
+    run = run_of(api.add("jobs", job(conditions=[condition])), [])
+
+    assert (run.state, run.reason, run.exit_code) == ("Failed", "was active too long", None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "<none>"), (0, "0s"), (59.9, "59s"), (60, "1m"), (119, "1m59s"), (600, "10m"), (3600, "1h"),
+     (5 * 3600 + 130, "5h2m"), (3 * 86400 + 4 * 3600, "3d4h")],
+)  # fmt: skip
+def test_duration_has_two_units(seconds, text):
+    assert duration(seconds) == text
+
+
+def stamped(*lines):
+    return "".join(f"2026-01-01T00:00:00.00000000{number}Z {line}\n" for number, line in enumerate(lines, start=1))
+
+
+def test_logs_are_the_last_attempt_s_and_with_previous_those_before(dask_flow, runs):
+    runs.logs = {"bad-a": stamped("lost"), "bad-b": stamped("one", "", "two")}
+
+    assert dask_flow("logs", "bad").stdout == "one\n\ntwo\n"
+    assert dask_flow("logs", "bad", "--previous").stdout == "lost\n"
+
+
+def test_logs_follow_a_run_to_its_end(dask_flow, runs):
+    runs.logs = {"bad-a": stamped("lost"), "bad-b": stamped("found")}
+
+    done = dask_flow("logs", "-f", "bad")
+
+    assert (done.exit_code, done.stdout) == (0, "lost\nfound\n")
+    assert done.stderr.splitlines()[-1] == "more of it"
+
+
+@pytest.mark.parametrize("name", ["running-a-worker-1", "worker-1", "1", "running-a-worker-1-0"])
+def test_logs_of_a_worker_by_any_of_its_names(dask_flow, runs, name):
+    runs.logs = {"running-a-worker-1": stamped("computing")}
+
+    assert dask_flow("logs", "running", "--worker", name).stdout == "computing\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["logs", "runing"], "namespace jobs has no run runing; did you mean 'running'?"),
+        (["logs", "not-ours"], "namespace jobs has no run not-ours; dask-flow list says what there is"),
+        (["logs", "x", "-n", "typo"], "there is no namespace typo"),
+        (["logs", "waiting"], "run waiting has no log: no runner has started"),
+        (["logs", "running", "--worker", "7"], "--worker 7 is none of this run's pods: running-a-worker-0"),
+        (["logs", "good", "--worker", "0"], "run good has no worker pods now"),
+        (["logs", "good", "-f", "-p"], "--previous is about runners that have ended"),
+        (["cancel", "running", "nothing"], "namespace jobs has no run nothing"),
+        (["dashboard", "good"], "run good has no dashboard now: it is not running"),
+    ],
+)
+def test_mistake_is_exit_code_2_and_says_what_there_is(dask_flow, runs, arguments, message):
+    done = dask_flow(*arguments)
+
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output
+    assert runs.get("jobs", "running")
+
+
+def test_cancel_deletes_the_job_and_waits_for_the_pods(dask_flow, runs, monkeypatch):
+    monkeypatch.setattr(cancelling, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(cancelling, "GONE_SECONDS", 0.05)
+
+    done = dask_flow("cancel", "running")
+
+    assert done.exit_code == 3
+    assert "still being deleted after 0.05 s: running-a, running-a-worker-0" in done.stderr
+    assert runs.get("jobs", "running") is None
+    assert dask_flow("cancel", "good", "--no-wait").stdout == "run good is being cancelled\n"
+
+
+def test_completion_has_runs_and_is_silent_about_errors(dask_flow, runs):
+    def completed(**env):
+        words = {"_DASK_FLOW_COMPLETE": "bash_complete", "COMP_WORDS": "dask-flow logs run", "COMP_CWORD": "2"}
+        return dask_flow(env={**words, **env})
+
+    from click.shell_completion import BashComplete
+    from dask_flow import cli
+
+    complete = BashComplete(cli.cli, {}, "dask-flow", "_DASK_FLOW_COMPLETE")
+    assert [each.value for each in complete.get_completions(["logs"], "run")] == ["running"]
+    assert [each.value for each in complete.get_completions(["cancel", "bad"], "g")] == ["good"]
+    runs.refusals["GET", "jobs"] = (401, "Unauthorized")
+    assert complete.get_completions(["logs"], "run") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(dask_flow, shell):
+    done = dask_flow("completion", shell)
+
+    assert f"_DASK_FLOW_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_log_that_was_cut_off_goes_on_where_it_was(kube, runs, monkeypatch):
+    monkeypatch.setattr(user_kube, "PAUSE_SECONDS", 0)
+    asked = []
+
+    def log(query):
+        asked.append(query.get("sinceTime"))
+        if len(asked) > 1:
+            runs.get("pods", "running-a")["status"]["containerStatuses"][0]["state"] = ended(0)
+        return stamped(*("one", "two", "three")[: 1 + len(asked)])
+
+    runs.logs["running-a"] = log
+
+    assert list(kube.log_lines("running-a", "runner", follow=True)) == ["one", "two", "three"]
+    assert asked == [None, "2026-01-01T00:00:00Z"]
+
+
+def test_dashboard_is_the_runner_s_or_that_of_the_scheduler_s_own_pod(kube, runs):
+    made = runs.get("jobs", "running")
+    assert scheduler_pod(kube, made) == "running-a"
+
+    labels = {"dask-flow/run": "running", "app.kubernetes.io/component": "scheduler"}
+    runs.add("pods", {"metadata": {"name": "running-a-scheduler", "labels": labels}, "spec": {}})
+    assert scheduler_pod(kube, made) == "running-a-scheduler"
+
+
+@pytest.mark.parametrize(
+    ("address", "pod"),
+    [
+        ("tcp://dask-scheduler:8786", "s-1"),
+        ("tls://dask-scheduler.jobs.svc:8786", "s-1"),
+        ("tcp://none:8786", "there is no pod behind that Service here"),
+        ("tcp://dask-scheduler.elsewhere:8786", "its dashboard is that cluster's, not in this namespace"),
+        ("tcp://10.0.0.1:8786", "its dashboard is that cluster's, not in this namespace"),
+    ],
+)
+def test_dashboard_of_a_cluster_that_stays_is_behind_its_service(kube, runs, address, pod):
+    containers = runs.get("pods", "running-a")["spec"]["containers"]
+    containers[0]["env"].append({"name": "DASK_FLOW_ADDRESS", "value": address})
+    runs.add("services", {"metadata": {"name": "dask-scheduler"}, "spec": {"selector": {"app": "s"}}})
+    runs.add("pods", {"metadata": {"name": "s-1", "labels": {"app": "s"}}, "spec": {}})
+
+    try:
+        found = scheduler_pod(kube, runs.get("jobs", "running"))
+    except InputError as error:
+        found = str(error)
+
+    assert found.endswith(pod)
+
+
+def test_taken_port_of_this_machine_is_said(kube, runs, monkeypatch):
+    far, pod = socket.socketpair()
+    monkeypatch.setattr(kube, "port", lambda *_: far)
+
+    with pod, socket.create_server(("127.0.0.1", 0)) as taken:
+        opened = forwarded(kube, "running-a", taken.getsockname()[1])
+        with pytest.raises(InputError, match="give another --port"), opened:
+            pass
+
+
+def test_connection_to_the_local_port_reaches_the_pod_s(kube, monkeypatch):
+    far, pod = socket.socketpair()
+    first = socket.socketpair()
+    given = iter([first[0], far])
+    monkeypatch.setattr(kube, "port", lambda *_: next(given))
+
+    with forwarded(kube, "p", 0) as port, socket.create_connection(("127.0.0.1", port)) as near, pod:
+        near.sendall(b"question")
+        assert pod.recv(100) == b"question"
+        pod.sendall(b"answer")
+        assert near.recv(100) == b"answer"
+    first[1].close()
