@@ -290,9 +290,9 @@ def report(what: str, namespace: str | None, opened: bool | None) -> None:
         if is_url(what) or Path(what).is_dir():
             page = page_in(what)
         else:
-            from dask_flow.kube import Kube
+            from dask_flow.user_kube import UserKube
 
-            page = page_in(place_of(what, Kube.from_kubeconfig(namespace)), what)
+            page = page_in(place_of(what, UserKube.from_kubeconfig(namespace)), what)
     except DaskFlowError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
