@@ -88,9 +88,9 @@ CLUSTER = [
         fresh=True,
         says={
             "python3 -m venv": "^dask-flow, version ",
-            "dask-flow run weather.py\n": "result of warmest: station 14",
             "dask-flow run weather.py --param count=200 ": "measured: 200 items",
             "dask-flow run weather.py --param count=many": "(?s)TypeError: .*exit code 1$",
+            "dask-flow run weather.py": "result of warmest: station 14",
             "kubectl create namespace": "(?s)kind: Pod.*would take them in namespace",
             "kubectl create job": "result of warmest: station 14",
             "ENDED=": "^3 +the workers cannot start: pod ",
