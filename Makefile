@@ -32,7 +32,7 @@ lint: $(VENV)/dev ## Check the style of Python, YAML and shell
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/yamllint --strict .
-	$(VENV)/bin/shellcheck -x tests/node/{apiserver,build,common.sh,down,image,load,up} tests/tools/install runner/entrypoint.sh .ci/run
+	$(VENV)/bin/shellcheck -x tests/node/{apiserver,build,common.sh,down,image,load,up} tests/tools/install tests/registry/build runner/entrypoint.sh .ci/run
 
 types: $(VENV)/dev ## Check the types
 	$(VENV)/bin/mypy

@@ -36,6 +36,13 @@ stop() { # names: end each one's process, and wait for it
   done
 }
 
+buildah_options() { # print what `buildah build` needs here: without an engine, RUN has this machine's network, certificates and names
+  mkdir -p "$dir"
+  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$dir/pip.conf"
+  echo "--isolation chroot --network host -v $dir/pip.conf:/etc/pip.conf:ro"
+  printf -- '-v %s:%s:ro\n' /etc/ssl/certs{,} /etc/resolv.conf{,} /etc/hosts{,}
+}
+
 start_apiserver() { # and wait until it is ready; needs KUBECONFIG, and kubectl in PATH
   start apiserver "$bin/node" kube-apiserver --etcd-servers=http://127.0.0.1:2379 --service-cluster-ip-range=$services \
     --advertise-address=$node_ip --client-ca-file="$pki/ca.crt" --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \

@@ -57,6 +57,29 @@ def test_problem_says_why_and_whether_waiting_may_help(status, text, hopeless):
     assert found.hopeless is hopeless
 
 
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ([], "names no pull secret: set --image-pull-secret"),
+        (["one", "two"], "pull secrets, one, two, are not there, or do not fit"),
+    ],
+)
+@pytest.mark.parametrize(
+    "message",
+    [
+        "pull access denied, repository does not exist or may require authorization: server message: no basic auth",
+        "failed to authorize: failed to fetch anonymous token: 401 Unauthorized",
+        "unable to retrieve auth token: invalid username/password: unauthorized: authentication required",
+    ],
+)
+def test_refused_image_names_the_pull_secrets(message, secrets, said):
+    status = pod(containerStatuses=[container(waiting={"reason": "ErrImagePull", "message": message})])
+    status["spec"] = {"imagePullSecrets": [{"name": name} for name in secrets]}
+
+    assert message in problem(status).text
+    assert said in problem(status).text
+
+
 def test_oom_kill_names_the_limit_and_is_its_own_cause():
     killed = container(terminated={"reason": "OOMKilled", "exitCode": 137})
     spec = {"containers": [{"name": "worker", "resources": {"limits": {"memory": "512Mi"}}}]}

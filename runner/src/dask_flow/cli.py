@@ -19,12 +19,12 @@ from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.graph import FORMATS as GRAPH_FORMATS
 from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings
 
-__all__ = ["cli", "main", "run_options"]
+__all__ = ["cli", "main", "option", "run_options"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def _option(*names: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
+def option(*names: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
     """Declare an option that is also the environment variable DASK_FLOW_<OPTION>."""
     variable = "DASK_FLOW_" + names[0].split("/")[0].removeprefix("--").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=True, **kwargs)
@@ -37,39 +37,39 @@ def _secrets(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 RUN_OPTIONS = (
-    _option(
+    option(
         "--cluster",
         type=click.Choice(CLUSTER_MODES),
         help="Where it runs; auto is static with an address, pods "
         f"inside Kubernetes, else local.  [default: {RunSettings.cluster}]",
     ),
-    _option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786."),
-    _option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]"),
-    _option(
+    option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786."),
+    option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]"),
+    option(
         "--max-workers",
         type=int,
         help=f"Workers at most; equal to the minimum for a fixed size.  [default: {RunSettings.max_workers}]",
     ),
-    _option(
+    option(
         "--worker-spec",
         type=click.Path(path_type=Path),
         help="A Pod manifest for the workers, a Jinja2 template.  "
         "[default: /etc/dask-flow/worker_spec.yaml if it is there]",
     ),
-    _option(
+    option(
         "--scheduler-spec",
         type=click.Path(path_type=Path),
         help="A Pod or Job manifest for the scheduler, which "
         "then has a pod of its own.  [default: /etc/dask-flow/scheduler_spec.yaml if it is there]",
     ),
-    _option(
+    option(
         "--scheduler",
         type=click.Choice(SCHEDULERS),
         help="Where the scheduler of a temporary cluster runs: in the "
         "runner's pod or in one of its own.  [default: pod with a scheduler spec, else runner]",
     ),
-    _option("--image", help="The image of pods that do not name one.  [default: the runner's own]"),
-    _option(
+    option("--image", help="The image of pods that do not name one.  [default: the runner's own]"),
+    option(
         "--image-pull-secret",
         "image_pull_secrets",
         callback=_secrets,
@@ -89,48 +89,48 @@ RUN_OPTIONS = (
         metavar="VALUE",
         help="An argument of a script, for its sys.argv; may be repeated. All at once: DASK_FLOW_ARGS, one YAML list.",
     ),
-    _option(
+    option(
         "--startup-timeout",
         type=float,
         metavar="SECONDS",
         help=f"Until the first worker is there.  [default: {RunSettings.startup_timeout:g}]",
     ),
-    _option("--timeout", type=float, metavar="SECONDS", help="For the whole flow.  [default: none]"),
-    _option(
+    option("--timeout", type=float, metavar="SECONDS", help="For the whole flow.  [default: none]"),
+    option(
         "--report",
         metavar="DIR|URL",
         help="Where the run's report is kept, in a folder of the run's name.  [default: none]",
     ),
-    _option(
+    option(
         "--tls/--no-tls",
         default=None,
         help="Mutual TLS in a temporary cluster, with keys made for this run.  [default: tls for --cluster pods]",
     ),
-    _option(
+    option(
         "--work-stealing/--no-work-stealing",
         default=None,
         help="Whether idle workers take tasks from busy ones.  [default: work-stealing]",
     ),
-    _option(
+    option(
         "--adaptive-interval",
         type=float,
         metavar="SECONDS",
         help=f"Between two looks at how many workers are needed.  [default: {RunSettings.adaptive_interval:g}]",
     ),
-    _option(
+    option(
         "--adaptive-target-duration",
         type=float,
         metavar="SECONDS",
         help="Queued work for which a further worker is "
         f"asked for.  [default: {RunSettings.adaptive_target_duration:g}]",
     ),
-    _option(
+    option(
         "--adaptive-wait-count",
         type=int,
         help="Looks in a row at which a worker was idle before it is let go.  "
         f"[default: {RunSettings.adaptive_wait_count}]",
     ),
-    _option(
+    option(
         "--allowed-failures",
         type=int,
         help="Worker pods that may end for the same cause.  [default: 10, or twice --max-workers if that is more]",
@@ -140,8 +140,8 @@ RUN_OPTIONS = (
 
 def run_options(command: Decorated) -> Decorated:
     """Declare the options that say how a flow runs."""
-    for option in reversed(RUN_OPTIONS):
-        command = option(command)
+    for declare in reversed(RUN_OPTIONS):
+        command = declare(command)
     return command
 
 
@@ -149,11 +149,13 @@ class Commands(click.Group):
     """The commands here, and those in modules of their own, which are imported when one is asked for."""
 
     ELSEWHERE: ClassVar[dict[str, str]] = {
+        "build": "cli_build:build",
         "cancel": "cli_runs:cancel",
         "completion": "cli_runs:completion",
         "dashboard": "cli_runs:dashboard",
         "list": "cli_runs:list_runs",
         "logs": "cli_runs:logs",
+        "report": "cli_report:report",
         "setup": "cli_submit:setup",
         "submit": "cli_submit:submit",
     }
@@ -181,14 +183,14 @@ def cli() -> None:
                     "4 the cluster was lost, 130/143 interrupted.")  # fmt: skip
 @click.argument("target")
 @run_options
-@_option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
-@_option(
+@option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
+@option(
     "--progress",
     type=float,
     metavar="SECONDS",
     help="Log so often how many tasks of each name are done.  [default: never]",
 )
-@_option("--debug", is_flag=True, help="Log each error's traceback too.")
+@option("--debug", is_flag=True, help="Log each error's traceback too.")
 def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Run the flow TARGET: file.py[:name], package.module[:name], or the URL of such a file."""
     from dask_flow import log
@@ -272,35 +274,6 @@ def graph(target: str, wanted: str | None, output: Path | None) -> None:
     except DaskFlowError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
-
-
-@cli.command(epilog="Exit codes: 0 it is there, 2 it is not, 3 the cluster cannot be asked.")
-@click.argument("what", metavar="RUN|DIR|URL")
-@click.option("-n", "--namespace", help="Of the run.  [default: kubectl's current one]")
-@click.option("--open/--no-open", "opened", default=None, help="In the browser.  [default: on a terminal]")
-def report(what: str, namespace: str | None, opened: bool | None) -> None:
-    """Print where the page of a run's last report is, and open it: by the run's name, or where reports are kept.
-
-    What is kept below a URL is fetched first.
-    """
-    from dask_flow.report.opening import page_in, place_of
-    from dask_flow.targets.urls import is_url
-
-    try:
-        if is_url(what) or Path(what).is_dir():
-            page = page_in(what)
-        else:
-            from dask_flow.user_kube import UserKube
-
-            page = page_in(place_of(what, UserKube.from_kubeconfig(namespace)), what)
-    except DaskFlowError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
-    click.echo(str(page))
-    if opened or (opened is None and sys.stdout.isatty()):
-        import webbrowser
-
-        webbrowser.open(page.absolute().as_uri())
 
 
 def _exit(code: int) -> None:

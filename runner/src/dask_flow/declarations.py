@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 AGENTS = "it was for Prefect's agents"
-BUILD = "the image is built beforehand, with a Dockerfile"
 JOB = "the Job's pod is the chart's matter"
 DOCKER_SECRET = "DOCKER_REGISTRY_CREDENTIALS"  # noqa: S105 # a name
 """Prefect's default for docker_secret."""
@@ -236,7 +235,10 @@ class LocalRun(Declaration):
 
 @dataclasses.dataclass(frozen=True)
 class Docker(Declaration):
-    """The image that holds the flow and its dependencies: `registry_url/image_name:image_tag`."""
+    """The image that holds the flow and its dependencies: `registry_url/image_name:image_tag`.
+
+    `dask-flow build` makes it; what it is made of has no meaning for a run.
+    """
 
     registry_url: str | None = None
     base_image: str | None = None
@@ -257,26 +259,43 @@ class Docker(Declaration):
     path: str | None = None
     stored_as_script: bool = False
     extra_dockerfile_commands: Iterable[str] | None = None
+    result: Any = dataclasses.field(default=None, kw_only=True)
+    secrets: Iterable[str] | None = dataclasses.field(default=None, kw_only=True)
+    labels: Iterable[str] | None = dataclasses.field(default=None, kw_only=True)
+    add_default_labels: bool | None = dataclasses.field(default=None, kw_only=True)
 
     no_effect: ClassVar[Mapping[str, str]] = {
-        "env_vars": f"{BUILD}; for the run: flow.env in the chart",
-        "python_dependencies": f"{BUILD}; for a try: EXTRA_PIP_PACKAGES in the environment",
-        **dict.fromkeys(
-            (
-                "base_image", "dockerfile", "dockerignore", "files", "prefect_version", "local_image",
-                "ignore_healthchecks", "base_url", "tls_config", "build_kwargs", "prefect_directory", "path",
-                "stored_as_script", "extra_dockerfile_commands",
-            ),
-            BUILD,
-        ),
-    }  # fmt: skip
+        "prefect_version": "a flow of dask_flow needs no Prefect; for one that does: python_dependencies",
+        "tls_config": "docker reads DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+        "labels": AGENTS,
+        "add_default_labels": AGENTS,
+    }
+    refused: ClassVar[Mapping[str, str]] = {
+        "secrets": "put them into the task's environment: flow.envFrom in the chart",
+        "result": "results live as long as the run; write to storage in a task",
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base_image and self.dockerfile:
+            raise InputError("Docker: give one of base_image and dockerfile, not both")
+        if isinstance(self.python_dependencies, str):
+            raise InputError(f"Docker: python_dependencies must be a list: [{self.python_dependencies!r}]")
+        if self.stored_as_script and not self.path:
+            raise InputError("Docker(stored_as_script=True) needs path=, where the flow's file is in the image")
+        if self.path and not (self.path.startswith("/") and self.path.endswith(".py")):
+            raise InputError(
+                f"Docker(path={self.path!r}): give an absolute path that ends in .py: the flow is its file"
+            )
+
+    def named(self, name: str) -> str:
+        """Return the image's whole name for this `image_name`."""
+        registry = f"{self.registry_url.rstrip('/')}/" if self.registry_url else ""
+        return f"{registry}{name}:{self.image_tag or 'latest'}"
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for the run: pods that do not name an image get this one."""
-        if self.image_name is None:
-            return {}
-        registry = f"{self.registry_url.rstrip('/')}/" if self.registry_url else ""
-        return {"image": f"{registry}{self.image_name}:{self.image_tag or 'latest'}"}
+        return {"image": self.named(self.image_name) if self.image_name else None}
 
 
 def settings_of(flow: Any) -> dict[str, Any]:

@@ -8,10 +8,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["configure", "described", "file_handler", "listed", "user_traceback"]
+__all__ = ["configure", "described", "file_handler", "listed", "timed", "user_traceback"]
+
+log = logging.getLogger(__name__)
 
 
 def configure(log_format: str) -> None:
@@ -31,6 +34,14 @@ def file_handler(path: Path) -> logging.Handler:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_TextFormatter())
     return handler
+
+
+@contextmanager
+def timed(done: str) -> Iterator[None]:
+    """Log what the body achieved, and how long it took, when it has."""
+    began = time.monotonic()
+    yield
+    log.info("%s (%.2f s)", done, time.monotonic() - began)
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -21,6 +21,11 @@ HOPELESS_WAITING = {
     "RunContainerError",
     "CrashLoopBackOff",
 }
+PULLING = {"ErrImagePull", "ImagePullBackOff"}
+# What container runtimes and registries say to who may not pull, or did not log in.
+UNAUTHORIZED = re.compile(
+    r"unauthori[sz]ed|authori[sz]ation|authenticat|denied|no basic auth|\b40[13]\b", re.IGNORECASE
+)
 # A mount may fail for a while, until a driver or a cache is ready. What these say does not change by waiting.
 HOPELESS_MOUNT = re.compile(r'"[^"]+" not found|non-?existent|type check failed|not a directory|no such file')
 
@@ -80,6 +85,8 @@ def problem(pod: Mapping[str, Any]) -> Problem | None:
         if reason in HOPELESS_WAITING:
             last = container.get("lastState", {}).get("terminated")
             said = f"; {_terminated(pod, container, last)}" if last else ""
+            if reason in PULLING and UNAUTHORIZED.search(message):
+                said = f"; {_pull_secrets(pod)}"
             text = f"pod {name}, container {container['name']}: {reason}: {message}".rstrip(": ")
             return Problem(text + said, reason)
     scheduled = _condition(status, "PodScheduled", "False")
@@ -154,6 +161,14 @@ def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], terminated
         reason += f", memory limit {limit}" if limit else ", no memory limit: the node had none left"
     last_words = terminated.get("message", "").strip().splitlines()[-LAST_LINES:]
     return "\n  ".join([f"container {container['name']}: {reason}", *last_words])
+
+
+def _pull_secrets(pod: Mapping[str, Any]) -> str:
+    """Say which Secrets the image was to be pulled by; the pod's status does not."""
+    secrets = [each.get("name", "") for each in pod.get("spec", {}).get("imagePullSecrets", [])]
+    if not secrets:
+        return "the pod names no pull secret: set --image-pull-secret, in the chart imagePullSecrets"
+    return f"the pod's pull secrets, {', '.join(secrets)}, are not there, or do not fit the image's registry"
 
 
 def _condition(status: Mapping[str, Any], kind: str, value: str = "True") -> Mapping[str, Any] | None:

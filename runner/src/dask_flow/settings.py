@@ -12,11 +12,12 @@ from typing import Any
 
 from dask_flow.errors import InputError
 
-__all__ = ["CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "resolve"]
+__all__ = ["BUILDERS", "CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "resolve"]
 
 CLUSTER_MODES = ("auto", "local", "pods", "operator", "static")
 LOG_FORMATS = ("text", "json")
 SCHEDULERS = ("runner", "pod")
+BUILDERS = ("docker", "podman", "buildah")
 SPEC_FOLDER = Path("/etc/dask-flow")
 
 

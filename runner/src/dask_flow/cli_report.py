@@ -1,0 +1,41 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from dask_flow.errors import DaskFlowError
+
+__all__ = ["report"]
+
+
+@click.command(epilog="Exit codes: 0 it is there, 2 it is not, 3 the cluster cannot be asked.")
+@click.argument("what", metavar="RUN|DIR|URL")
+@click.option("-n", "--namespace", help="Of the run.  [default: kubectl's current one]")
+@click.option("--open/--no-open", "opened", default=None, help="In the browser.  [default: on a terminal]")
+def report(what: str, namespace: str | None, opened: bool | None) -> None:
+    """Print where the page of a run's last report is, and open it: by the run's name, or where reports are kept.
+
+    What is kept below a URL is fetched first.
+    """
+    from dask_flow.report.opening import page_in, place_of
+    from dask_flow.targets.urls import is_url
+
+    try:
+        if is_url(what) or Path(what).is_dir():
+            page = page_in(what)
+        else:
+            from dask_flow.user_kube import UserKube
+
+            page = page_in(place_of(what, UserKube.from_kubeconfig(namespace)), what)
+    except DaskFlowError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    click.echo(str(page))
+    if opened or (opened is None and sys.stdout.isatty()):
+        import webbrowser
+
+        webbrowser.open(page.absolute().as_uri())
