@@ -49,3 +49,22 @@ def namespace(deleted):
     yield made
     run("kubectl", "delete", "namespace", made.name, "--wait=false", "--ignore-not-found")
     deleted.append(made.name)
+
+
+@pytest.fixture
+def reports(namespace, tmp_path):
+    """Give the namespace a claim `reports`; yield its folder on the own node, which is this machine."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    folder.chmod(0o777)  # the runner's user is not root
+    name = f"{namespace.name}-reports"
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    capacity = {"storage": "100Mi"}
+    volume = {"capacity": capacity, "hostPath": {"path": str(folder)}, **common}
+    claim = {"resources": {"requests": capacity}, "volumeName": name, **common}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "reports"}, "spec": claim},
+    )
+    yield folder
+    namespace.kubectl("delete", "pv", name, "--wait=false")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from dask_operator import INSTALL, installed_definitions
-from namespaces import HELLO, SLOW, flow
+from namespaces import HELLO, OWN_NODE, SLOW, flow
 
 # The operator and its definitions are there once for a whole cluster.
 pytestmark = pytest.mark.xdist_group("operator")
@@ -94,6 +94,22 @@ def test_release_with_the_operator_runs_its_flow_on_a_cluster_of_it(operator):
     assert end.exit_code == 0, end.log
     assert "task output_value: Example!" in end.log
     wait_for_the_cleaner(lambda: not operator.kubectl("get", "daskclusters,daskautoscalers", "-o", "name"), operator)
+
+
+@OWN_NODE
+def test_report_has_the_logs_of_pods_that_the_operator_made(watched, reports):
+    cluster = {"mode": "operator", "minWorkers": 1, "maxWorkers": 1}
+    watched.install(flow=flow(HELLO), cluster=cluster, report={"persistentVolumeClaim": "reports"})
+
+    end = watched.finish(watched.start())
+
+    report = json.loads((reports / "run/report.json").read_text())
+    logs = {path.stem: path.read_text() for path in (reports / "run/logs").iterdir()}
+    (worker,) = report["workers"]
+    assert end.exit_code == 0, end.log
+    assert "Registered to" in logs[worker["pod"]]
+    assert worker["name"] != worker["pod"]
+    assert len([name for name in logs if "-scheduler-" in name]) == 1
 
 
 def test_flow_runs_and_nothing_is_left(watched):

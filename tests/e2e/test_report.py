@@ -33,25 +33,6 @@ def main(client):
 """
 
 
-@pytest.fixture
-def reports(namespace, tmp_path):
-    """Give the namespace a claim `reports`; yield the folder that the claim is."""
-    folder = tmp_path / "reports"
-    folder.mkdir()
-    folder.chmod(0o777)  # the runner's user is not root
-    name = f"{namespace.name}-reports"
-    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
-    capacity = {"storage": "100Mi"}
-    volume = {"capacity": capacity, "hostPath": {"path": str(folder)}, **common}
-    claim = {"resources": {"requests": capacity}, "volumeName": name, **common}
-    namespace.apply(
-        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume},
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "reports"}, "spec": claim},
-    )
-    yield folder
-    namespace.kubectl("delete", "pv", name, "--wait=false")
-
-
 def install(namespace, text, **values):
     namespace.install(flow=flow(text), report={"persistentVolumeClaim": "reports"}, **values)
 
