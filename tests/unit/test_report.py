@@ -133,6 +133,21 @@ def test_worker_has_its_times_and_why_its_pod_ended():
     assert (third.name, third.address, third.end) == ("w-2", "", "pod w-2: ErrImagePull")
 
 
+@pytest.mark.parametrize(
+    ("pod", "worker", "named"),
+    [("w-0", "w-0", ""), ("w-0", "w-0-1", ""), ("r-worker-1f-6d9-x2x", "r-worker-1f", "r-worker-1f")],
+    ids=["its-own", "one-of-several", "of-the-operator"],
+)
+def test_worker_is_known_by_its_pod(pod, worker, named):
+    made = history(("flow ran", 104, 6), workers={"tcp://a:1": {"name": worker}}, names={"tcp://a:1": worker})
+    made.pod(pod).worker = named
+    made.pods[pod].ended("pod ended: OOMKilled")
+
+    (found,) = workers_of(made)
+
+    assert (found.name, found.pod, found.end) == (worker, pod, "pod ended: OOMKilled")
+
+
 # ---- time
 
 

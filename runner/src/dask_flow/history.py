@@ -48,9 +48,10 @@ class End:
 
 @dataclasses.dataclass
 class PodNote:
-    """What was seen of a worker's pod."""
+    """What was seen of a worker's pod. `worker` is the worker's name, if that is not the pod's."""
 
     first_seen: float
+    worker: str = ""
     ends: list[End] = dataclasses.field(default_factory=list)
 
     def ended(self, text: str) -> None:

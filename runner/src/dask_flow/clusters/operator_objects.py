@@ -91,6 +91,8 @@ class OperatorObjects(Attempt):
         self._taken_up.set()
         name = pod["metadata"]["name"]
         self._workers[name] = _worker_name(pod)
+        if not self._is_scheduler(name):
+            self._history.pod(name).worker = self._workers[name]
         count, last = ends(pod)
         if last and count > self._ends.get(name, 0):
             self._ends[name] = count

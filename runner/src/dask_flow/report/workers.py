@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dask_flow.history import History, Seen
+from dask_flow.history import End, History, PodNote, Seen
 from dask_flow.report.tasks import shown
 
 __all__ = ["Worker", "workers_of"]
@@ -52,7 +52,7 @@ def workers_of(history: History) -> list[Worker]:
     known = {each.pod for each in workers}
     workers += [
         Worker(name, pod=name, requested=note.first_seen, left=_ended(note.ends), end=_texts(note.ends))
-        for name, note in list(history.pods.items())  # a thread may add to them
+        for name, note in list(history.pods.items())
         if name not in known
     ]
     return sorted(workers, key=lambda each: natural_sort_key(each.name))
@@ -63,7 +63,7 @@ def _worker(
 ) -> Worker:
     seen = history.seen
     name, info = seen.names.get(address, address), seen.workers.get(address, {})
-    pod = next((each for each in (name, name.rpartition("-")[0]) if each in history.pods), "")
+    pod = _pod_of(name, history.pods)
     note = history.pods.get(pod)
     left = None if address in seen.workers else left
     return Worker(
@@ -82,13 +82,19 @@ def _worker(
     )
 
 
+def _pod_of(worker: str, notes: Mapping[str, PodNote]) -> str:
+    """Return the name of a worker's pod: its own, unless there are several to a pod, or the Dask operator named it."""
+    pods = {note.worker or pod: pod for pod, note in list(notes.items())}  # a thread may add to them
+    return pods.get(worker) or pods.get(worker.rpartition("-")[0], "")
+
+
 def _times(seen: Seen, action: str) -> dict[str, float]:
     return {event["worker"]: time for time, event in seen.events if event.get("action") == action}
 
 
-def _ended(ends: Iterable[Any]) -> float | None:
+def _ended(ends: Iterable[End]) -> float | None:
     return next((each.time for each in ends), None)
 
 
-def _texts(ends: Iterable[Any]) -> str:
+def _texts(ends: Iterable[End]) -> str:
     return "\n".join(each.text for each in ends)
