@@ -14,11 +14,12 @@ CHART = Path(__file__).parents[2] / "charts/dask-flow"
 class Chart:
     """The chart in a folder as helm renders it."""
 
-    def __init__(self, path=CHART):
+    def __init__(self, path=CHART, helm="helm"):
         self.path = path
+        self.helm = helm
 
     def run(self, values, *args, release="r", namespace="ns"):
-        command = ["helm", "template", release, str(self.path), "-n", namespace, "-f", "-", *args]
+        command = [self.helm, "template", release, str(self.path), "-n", namespace, "-f", "-", *args]
         return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
 
     def text(self, *args, **values):
@@ -61,9 +62,28 @@ def env(pod):
 
 
 def pod_templates(objects):
-    """Return the templates of all pods that these objects make."""
-    specs = [each["spec"] for each in objects if each["kind"] in ("Job", "CronJob", "Deployment")]
-    return [spec.get("jobTemplate", {}).get("spec", spec)["template"] for spec in specs]
+    """Return the templates of all pods that these objects make, and the pods among them."""
+    specs = [each["spec"] for each in with_jobs(objects) if each["kind"] in ("Job", "CronJob", "Deployment")]
+    pods = [each for each in objects if each["kind"] == "Pod"]
+    return [*(spec.get("jobTemplate", {}).get("spec", spec)["template"] for spec in specs), *pods]
+
+
+def with_jobs(objects):
+    """Return the objects and the Jobs that Argo makes of the WorkflowTemplates among them."""
+    return [*objects, *(workflow_job(each) for each in objects if each["kind"] == "WorkflowTemplate")]
+
+
+def argo(template, *args):
+    """Have Argo Workflows' own code do something with a WorkflowTemplate: tests/tools/argo-workflows."""
+    command = ["argo-workflows", *args]
+    return subprocess.run(command, input=yaml.safe_dump(template), capture_output=True, text=True, check=False)
+
+
+def workflow_job(template, name="run-1", **given):
+    """Return the Job that Argo makes of a WorkflowTemplate for a Workflow with these parameters, all of them texts."""
+    done = argo(template, "manifest", name, *(f"{parameter}={value}" for parameter, value in given.items()))
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
 
 
 def chart_with_operator(folder, version):

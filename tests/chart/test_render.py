@@ -1,6 +1,7 @@
 """What the chart makes of its values."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,23 @@ from rendering import CHART, env, pod_templates
 
 ROOT = CHART.parents[1]
 FLOW = {"files": {"flow.py": "def main(): return 1\n"}}
-CI_VALUES = sorted(CHART.glob("ci/*-values.yaml"))
-RUNS = [*CI_VALUES, *sorted((ROOT / "values").glob("*.yaml"))]
+RUNS = sorted(CHART.glob("ci/*-values.yaml"))
+
+
+def test_templates_are_few_enough_to_be_read():
+    lines = {path: len(path.read_text().splitlines()) for path in (CHART / "templates").rglob("*") if path.is_file()}
+
+    assert sum(lines.values()) < 900
+    assert max(lines.values()) < 100
+
+
+def test_every_file_of_values_is_small_and_linked_for_chart_testing():
+    files = {path.name: path for path in (ROOT / "values").iterdir()}
+    links = {f"{path.name.removesuffix('-values.yaml')}.yaml": path for path in RUNS if path.is_symlink()}
+
+    assert len(files) >= 8
+    assert {name: path.resolve() for name, path in links.items()} == files
+    assert max(len(path.read_text().splitlines()) for path in files.values()) <= 30
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -46,8 +62,26 @@ def test_every_pod_of_the_charts_own_may_write_to_tmp_and_has_no_token_without_n
         for container in each["spec"]["containers"]:
             assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
         assert each["spec"]["enableServiceLinks"] is False
-        if each["metadata"]["labels"]["app.kubernetes.io/component"] != "runner":
+        if each["metadata"]["labels"]["app.kubernetes.io/component"] not in ("runner", "test"):
             assert each["spec"]["automountServiceAccountToken"] is False
+
+
+def test_application_in_the_docs_gives_a_run_for_each_change(chart):
+    text = (ROOT / "docs/argo-cd.md").read_text()
+    application = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    helm = application["spec"]["source"]["helm"]
+
+    job = chart.only("Job", **helm["valuesObject"])
+
+    assert "ttlSecondsAfterFinished" not in job["spec"]
+    assert env(job["spec"]["template"]["spec"])["DASK_FLOW_MAX_WORKERS"] == "4"
+
+
+def test_nothing_but_helm_test_is_a_hook(chart):
+    for path in RUNS:
+        objects = chart.objects("-f", str(path), "--set", "operator.enabled=false")
+        hooks = [each["kind"] for each in objects if "helm.sh/hook" in each["metadata"].get("annotations", {})]
+        assert hooks == ["Pod"]
 
 
 def test_template_is_a_suspended_cronjob(chart):
@@ -253,4 +287,6 @@ def test_image_by_tag_or_digest(chart):
 
 
 def test_defaults_alone_render(chart):
-    assert {each["kind"] for each in chart.objects()} == {"ServiceAccount", "Role", "RoleBinding", "CronJob"}
+    kinds = {each["kind"] for each in chart.objects()}
+
+    assert kinds == {"ServiceAccount", "Role", "RoleBinding", "CronJob", "NetworkPolicy", "Pod"}

@@ -56,6 +56,8 @@ def test_values_of_the_seed_give_its_objects(chart):
         ("Service", "dask-scheduler"),
         ("Service", "r-dask-flow-dashboard"),
         ("PodDisruptionBudget", WORKER),
+        ("NetworkPolicy", "r-dask-flow"),
+        ("Pod", "r-dask-flow-test"),
     }
     assert workers["spec"]["replicas"] == 2
     assert {"tcp://dask-scheduler:8786", "4"} <= set(pod(workers)["containers"][0]["args"])
@@ -332,7 +334,14 @@ def test_static_cluster_is_made_on_demand_only(chart):
     values = yaml.safe_load(SEED.read_text())
     values["static"]["enabled"] = False
 
-    assert {each["kind"] for each in chart.objects(**values)} == {"ServiceAccount", "Role", "RoleBinding", "CronJob"}
+    assert {each["kind"] for each in chart.objects(**values)} == {
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "CronJob",
+        "NetworkPolicy",
+        "Pod",
+    }
 
 
 def test_notes_say_how_to_reach_the_cluster(chart):

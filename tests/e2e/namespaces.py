@@ -41,6 +41,23 @@ OWN_NODE = pytest.mark.skipif(
 )
 
 
+def granted_by(role):
+    """Return what a Role grants, as pairs of a resource and a verb."""
+    return {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def service_account(namespace, release="r"):
+    """Return the user that a release's runner is."""
+    return f"system:serviceaccount:{namespace.name}:{release}-dask-flow"
+
+
+def requests(namespace):
+    """Return what the runner of release `r` asked the API server of the tests' node, as such pairs too."""
+    path = Path(os.environ["KUBECONFIG"]).parent / "log/audit.log"
+    lines = (line for line in path.read_text().splitlines() if f'"{service_account(namespace)}"' in line)
+    return {(each["objectRef"]["resource"], each["verb"]) for each in map(json.loads, lines)}
+
+
 class Namespace:
     """A namespace that enforces Pod Security "restricted", and what the tests do in it."""
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from dask_operator import INSTALL, installed_definitions
-from namespaces import HELLO, OWN_NODE, SLOW, flow
+from namespaces import HELLO, OWN_NODE, SLOW, flow, granted_by, requests
 
 # The operator and its definitions are there once for a whole cluster.
 pytestmark = pytest.mark.xdist_group("operator")
@@ -122,6 +122,18 @@ def test_flow_runs_and_nothing_is_left(watched):
     assert re.search(r"port-forward -n \S+ svc/run-\w+-scheduler 8787", end.log)
     assert "warning" not in end.log
     assert left(watched) == set()
+
+
+@OWN_NODE
+def test_runner_uses_every_verb_of_its_role_and_no_other(watched):
+    install(watched, UP_AND_DOWN, maxWorkers=2)
+    granted = granted_by(watched.get("role", "r-dask-flow"))
+
+    end = watched.finish(watched.start(), seconds=180)
+
+    assert end.exit_code == 0, end.log
+    watched.wait_for(lambda: requests(watched) >= granted, f"the use of {granted}", seconds=20)
+    assert requests(watched) == granted
 
 
 def test_specs_of_pods_mode_are_honoured(watched):

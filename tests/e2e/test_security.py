@@ -1,11 +1,7 @@
 """Who may speak to a run's cluster, where its key is, and what the runner may do."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
-from namespaces import OWN_NODE, flow, run
+from namespaces import OWN_NODE, flow, granted_by, requests, run, service_account
 from test_scaling import UP_AND_DOWN
 
 STRANGERS = """
@@ -89,22 +85,28 @@ def test_key_is_in_the_secret_and_nowhere_else(namespace, scheduler):
 
 
 @OWN_NODE
+def test_run_on_a_static_cluster_has_no_role_and_asks_kubernetes_nothing(namespace):
+    static = {"enabled": True, "worker": {"replicas": 1}}
+    namespace.install("r", "--wait", static=static, flow=flow("def main(client): return client.submit(abs, -1)\n"))
+
+    end = namespace.finish(namespace.start())
+
+    assert end.exit_code == 0, end.log
+    assert namespace.kubectl("get", "roles", "-o", "name") == ""
+    assert requests(namespace) == set()
+
+
+@OWN_NODE
 @pytest.mark.parametrize("scheduler", ["runner", "pod"])
 def test_runner_uses_every_verb_of_its_role_and_no_other(namespace, scheduler):
     namespace.install(flow=flow(UP_AND_DOWN), cluster={"maxWorkers": 2, "scheduler": scheduler})
-    role = namespace.get("role", "r-dask-flow")
-    granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    user = f"system:serviceaccount:{namespace.name}:r-dask-flow"
-    path = Path(os.environ["KUBECONFIG"]).parent / "log/audit.log"
-
-    def used():
-        requests = (json.loads(line) for line in path.read_text().splitlines() if user in line)
-        return {(each["objectRef"]["resource"], each["verb"]) for each in requests}
+    granted = granted_by(namespace.get("role", "r-dask-flow"))
 
     end = namespace.finish(namespace.start(), seconds=180)
 
     assert end.exit_code == 0, end.log
-    namespace.wait_for(lambda: used() >= granted, f"the use of {granted}", seconds=20)
-    assert used() == granted
-    denied = run("kubectl", "auth", "can-i", "get", "secrets", "-n", namespace.name, "--as", user, check=False)
+    namespace.wait_for(lambda: requests(namespace) >= granted, f"the use of {granted}", seconds=20)
+    assert requests(namespace) == granted
+    user = ("--as", service_account(namespace))
+    denied = run("kubectl", "auth", "can-i", "get", "secrets", "-n", namespace.name, *user, check=False)
     assert denied.stdout.strip() == "no"

@@ -251,7 +251,7 @@ def test_objects_of_every_option_are_taken_by_the_api_server(namespace):
     ingress = {"enabled": True, "hosts": ["dask.example"], "tls": [{"secretName": "t", "hosts": ["dask.example"]}]}
     values = {"static": {"dashboard": {"ingress": ingress}, "tls": {"secretName": "keys"}}, "flow": flow(HELLO)}
     chart = run(
-        "helm", "template", "r", CHART, "-n", namespace.name, *STATIC, "-f", "-", stdin=json.dumps(values)
+        "helm", "template", "r", CHART, "--no-hooks", "-n", namespace.name, *STATIC, "-f", "-", stdin=json.dumps(values)
     ).stdout
 
     taken = namespace.kubectl("apply", "--dry-run=server", "-o", "name", "-f", "-", stdin=chart).split()

@@ -75,6 +75,26 @@ def test_default_pod_is_restricted_owned_and_joins_the_scheduler():
     assert env(container)["DASK_SCHEDULER_ADDRESS"] == "tls://10.0.0.7:8786"
 
 
+def test_worker_shares_the_runners_release_queue_and_priority_unless_its_spec_says_otherwise():
+    runner = copy.deepcopy(RUNNER)
+    shared = {"dask-flow/release": "nightly", "kueue.x-k8s.io/queue-name": "team"}
+    runner["metadata"]["labels"] |= {**shared, "app.kubernetes.io/component": "runner", "controller-uid": "j-1"}
+    runner["spec"]["priorityClassName"] = "batch"
+    identity = RunIdentity.of_pod(runner)
+    own = "labels: {kueue.x-k8s.io/queue-name: mine}"
+    spec = f"{{metadata: {{{own}}}, spec: {{priorityClassName: low, containers: [{{name: w}}]}}}}"
+    plain, given = pod(identity=identity), pod(spec, identity=identity)
+
+    assert shared.items() <= plain["metadata"]["labels"].items()
+    assert (plain["metadata"]["labels"]["app.kubernetes.io/component"], plain["spec"]["priorityClassName"]) == (
+        "worker",
+        "batch",
+    )
+    assert "controller-uid" not in plain["metadata"]["labels"]
+    assert given["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mine"
+    assert given["spec"]["priorityClassName"] == "low"
+
+
 def test_worker_has_the_runners_image_secrets_and_environment_but_not_its_settings():
     made = pod()
     container = made["spec"]["containers"][0]

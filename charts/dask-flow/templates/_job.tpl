@@ -2,38 +2,37 @@
 {{- define "dask-flow.jobSpec" -}}
 {{- with .Values.run }}
 backoffLimit: {{ .backoffLimit }}
-{{- if kindIs "invalid" .activeDeadlineSeconds | not }}
-activeDeadlineSeconds: {{ .activeDeadlineSeconds }}
-{{- end }}
-{{- if kindIs "invalid" .ttlSecondsAfterFinished | not }}
-ttlSecondsAfterFinished: {{ .ttlSecondsAfterFinished }}
-{{- end }}
-{{- if .suspend }}
-suspend: true
-{{- end }}
+{{- with .activeDeadlineSeconds }}{{ printf "activeDeadlineSeconds: %v" . | nindent 0 }}{{ end }}
+{{- $hasTtl := not (or (kindIs "invalid" .ttlSecondsAfterFinished) (eq .mode "workflow")) }}
+{{- if $hasTtl }}{{ printf "ttlSecondsAfterFinished: %v" .ttlSecondsAfterFinished | nindent 0 }}{{ end }}
+{{- if .suspend }}{{ nindent 0 "suspend: true" }}{{ end }}
 {{- end }}
 podFailurePolicy:
   rules:
     # A runner that was evicted may still exit with any code; another attempt is made, within backoffLimit.
     - action: Count
-      onPodConditions:
-        - type: DisruptionTarget
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
     # 1: the flow failed, 2: bad input. Another attempt would end in the same way.
     - action: FailJob
-      onExitCodes:
-        containerName: runner
-        operator: In
-        values: [1, 2]
+      onExitCodes: {containerName: runner, operator: In, values: [1, 2]}
 template:
   metadata:
-    labels:
-      {{- include "dask-flow.selectorLabels" . | nindent 6 }}
-      app.kubernetes.io/component: runner
-    {{- if or .Values.flow.files .Values.cluster.workerSpec .Values.cluster.schedulerSpec }}
-    annotations:
-      dask-flow/files-checksum: {{ list .Values.flow.files .Values.cluster.workerSpec .Values.cluster.schedulerSpec | toJson | sha256sum }}
-    {{- end }}
+    {{- include "dask-flow.runnerPodMetadata" . | nindent 4 }}
   spec:
     {{- $spec := include "dask-flow.runnerPodSpec" . }}
     {{- include "dask-flow.mergedPodSpec" (dict "spec" $spec "over" .Values.runner.podSpec) | nindent 4 }}
+{{- end }}
+
+{{/* The runner's labels and annotations. Files and specs that change make another Job of them. */}}
+{{- define "dask-flow.runnerPodMetadata" -}}
+{{- $queue := include "dask-flow.queueLabels" . | fromYaml }}
+{{- $own := include "dask-flow.selectorLabels" . | fromYaml | merge (dict "app.kubernetes.io/component" "runner") $queue }}
+{{- $files := list .Values.flow.files .Values.cluster.workerSpec .Values.cluster.schedulerSpec }}
+{{- $annotations := toJson $files | sha256sum | set (deepCopy .Values.runner.podAnnotations) "dask-flow/files-checksum" }}
+{{- include "dask-flow.podMetadata" (dict "root" . "own" $own "labels" .Values.runner.podLabels "annotations" $annotations) }}
+{{- end }}
+
+{{/* The label by which Kueue admits a run's Job; runners hand it on to their workers. */}}
+{{- define "dask-flow.queueLabels" -}}
+{{- with .Values.run.queueName }}kueue.x-k8s.io/queue-name: {{ . }}{{ end }}
 {{- end }}

@@ -1,41 +1,29 @@
-{{/* What the runner may do for a cluster of pods that it makes itself. */}}
-{{- define "dask-flow.podsRules" -}}
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch, create, delete, deletecollection]
-- apiGroups: [""]
-  resources: [events]
-  verbs: [watch]
+{{/* What the runner may do: for a cluster of pods that it makes itself; where the Dask operator makes them, ask for them and look on. */}}
+{{- define "dask-flow.rules" -}}
+{{- if eq .Values.cluster.mode "operator" }}
+- {apiGroups: [kubernetes.dask.org], resources: [daskclusters], verbs: [get, list, create, deletecollection]}
+- {apiGroups: [kubernetes.dask.org], resources: [daskautoscalers], verbs: [create, deletecollection]}
+- {apiGroups: [kubernetes.dask.org], resources: [daskworkergroups], verbs: [list]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [services], verbs: [get, list]}
+{{- else }}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, create, delete, deletecollection]}
 {{- if ne (toString .Values.cluster.tls) "false" }}
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [create, deletecollection]
+- {apiGroups: [""], resources: [secrets], verbs: [create, deletecollection]}
 {{- end }}
 {{- if or .Values.cluster.schedulerSpec (eq .Values.cluster.scheduler "pod") }}
-- apiGroups: [""]
-  resources: [services]
-  verbs: [create, deletecollection]
+- {apiGroups: [""], resources: [services], verbs: [create, deletecollection]}
+{{- end }}
+{{- end }}
+- {apiGroups: [""], resources: [events], verbs: [watch]}
+{{- if include "dask-flow.report" . }}
+# The report has the workers' logs.
+- {apiGroups: [""], resources: [pods/log], verbs: [get]}
 {{- end }}
 {{- end }}
 
-{{/* What the runner may do where the Dask operator makes pods and Services: ask for them, and look on. */}}
-{{- define "dask-flow.operatorRules" -}}
-- apiGroups: [kubernetes.dask.org]
-  resources: [daskclusters]
-  verbs: [get, list, create, deletecollection]
-- apiGroups: [kubernetes.dask.org]
-  resources: [daskautoscalers]
-  verbs: [create, deletecollection]
-- apiGroups: [kubernetes.dask.org]
-  resources: [daskworkergroups]
-  verbs: [list]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [services]
-  verbs: [get, list]
-- apiGroups: [""]
-  resources: [events]
-  verbs: [watch]
+{{/* What Argo's executor may do: make the Job and see how it ends, and say so. */}}
+{{- define "dask-flow.workflow.rules" -}}
+- {apiGroups: [batch], resources: [jobs], verbs: [create, get]}
+- {apiGroups: [argoproj.io], resources: [workflowtaskresults], verbs: [create, patch]}
 {{- end }}

@@ -1,87 +1,34 @@
 {{/* The runner's settings; those that are not given are left to the flow and to the runner's defaults. */}}
 {{- define "dask-flow.runnerEnv" -}}
-- name: DASK_FLOW_POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-- name: DASK_FLOW_POD_IP
-  valueFrom:
-    fieldRef:
-      fieldPath: status.podIP
-{{- with .Values.cluster }}
-{{- if ne .mode "auto" }}
-- name: DASK_FLOW_CLUSTER
-  value: {{ .mode }}
+- {name: DASK_FLOW_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: DASK_FLOW_POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+{{- $inWorkflow := eq .Values.run.mode "workflow" }}
+{{- $settings := dict
+  "CLUSTER" (eq .Values.cluster.mode "auto" | ternary "" .Values.cluster.mode)
+  "ADDRESS" (include "dask-flow.address" .)
+  "MIN_WORKERS" .Values.cluster.minWorkers "MAX_WORKERS" .Values.cluster.maxWorkers
+  "IMAGE" .Values.cluster.image
+  "WORKER_SPEC" (empty .Values.cluster.workerSpec | ternary "" "/etc/dask-flow/worker_spec.yaml")
+  "SCHEDULER_SPEC" (empty .Values.cluster.schedulerSpec | ternary "" "/etc/dask-flow/scheduler_spec.yaml")
+  "SCHEDULER" .Values.cluster.scheduler
+  "TLS" .Values.cluster.tls "WORK_STEALING" .Values.cluster.workStealing
+  "ADAPTIVE_INTERVAL" .Values.cluster.adaptive.intervalSeconds
+  "ADAPTIVE_TARGET_DURATION" .Values.cluster.adaptive.targetDurationSeconds
+  "ADAPTIVE_WAIT_COUNT" .Values.cluster.adaptive.waitCount
+  "ALLOWED_FAILURES" .Values.cluster.allowedFailures "STARTUP_TIMEOUT" .Values.cluster.startupTimeoutSeconds
+  "REPORT" (include "dask-flow.report" .)
+  "PARAMS" (or $inWorkflow (empty .Values.flow.params) | ternary "" (toJson .Values.flow.params))
+  "ARGS" (empty .Values.flow.args | ternary "" (toJson .Values.flow.args)) }}
+{{- range $name, $value := $settings }}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+- {name: DASK_FLOW_{{ $name }}, value: {{ quote $value }}}
 {{- end }}
-{{- with include "dask-flow.address" $ }}
-- name: DASK_FLOW_ADDRESS
-  value: {{ . | quote }}
-{{- end }}
-{{- with .minWorkers }}
-- name: DASK_FLOW_MIN_WORKERS
-  value: {{ . | quote }}
-{{- end }}
-{{- with .maxWorkers }}
-- name: DASK_FLOW_MAX_WORKERS
-  value: {{ . | quote }}
-{{- end }}
-{{- if .workerSpec }}
-- name: DASK_FLOW_WORKER_SPEC
-  value: /etc/dask-flow/worker_spec.yaml
-{{- end }}
-{{- if .schedulerSpec }}
-- name: DASK_FLOW_SCHEDULER_SPEC
-  value: /etc/dask-flow/scheduler_spec.yaml
-{{- end }}
-{{- with .scheduler }}
-- name: DASK_FLOW_SCHEDULER
-  value: {{ . }}
-{{- end }}
-{{- if kindIs "bool" .tls }}
-- name: DASK_FLOW_TLS
-  value: {{ .tls | quote }}
-{{- end }}
-{{- if kindIs "bool" .workStealing }}
-- name: DASK_FLOW_WORK_STEALING
-  value: {{ .workStealing | quote }}
-{{- end }}
-{{- with .adaptive.intervalSeconds }}
-- name: DASK_FLOW_ADAPTIVE_INTERVAL
-  value: {{ . | quote }}
-{{- end }}
-{{- with .adaptive.targetDurationSeconds }}
-- name: DASK_FLOW_ADAPTIVE_TARGET_DURATION
-  value: {{ . | quote }}
-{{- end }}
-{{- with .adaptive.waitCount }}
-- name: DASK_FLOW_ADAPTIVE_WAIT_COUNT
-  value: {{ . | quote }}
-{{- end }}
-{{- if kindIs "invalid" .allowedFailures | not }}
-- name: DASK_FLOW_ALLOWED_FAILURES
-  value: {{ .allowedFailures | quote }}
-{{- end }}
-{{- with .image }}
-- name: DASK_FLOW_IMAGE
-  value: {{ . | quote }}
-{{- end }}
-- name: DASK_FLOW_STARTUP_TIMEOUT
-  value: {{ .startupTimeoutSeconds | quote }}
 {{- end }}
 {{- if include "dask-flow.runnerTlsSecret" . }}
 {{ include "dask-flow.tlsEnv" . }}
 {{- end }}
 {{- if and (not .Values.cluster.address) (include "dask-flow.address" .) }}
-- name: DASK_DISTRIBUTED__DASHBOARD__LINK
-  value: {{ include "dask-flow.static.dashboardLink" . }}
-{{- end }}
-{{- with .Values.flow.params }}
-- name: DASK_FLOW_PARAMS
-  value: {{ toJson . | quote }}
-{{- end }}
-{{- with .Values.flow.args }}
-- name: DASK_FLOW_ARGS
-  value: {{ toJson . | quote }}
+- {name: DASK_DISTRIBUTED__DASHBOARD__LINK, value: {{ include "dask-flow.static.dashboardLink" . | quote }}}
 {{- end }}
 {{- with .Values.flow.env }}
 {{ toYaml . }}

@@ -3,66 +3,51 @@
 restartPolicy: Never
 serviceAccountName: {{ include "dask-flow.serviceAccountName" . }}
 automountServiceAccountToken: {{ include "dask-flow.makesCluster" . | default "false" }}
+priorityClassName: {{ .Values.run.priorityClassName | quote }}
 {{ include "dask-flow.podDefaults" . }}
 containers:
   - name: runner
     {{- include "dask-flow.containerDefaults" . | nindent 4 }}
     args:
       - run
-      {{- with include "dask-flow.target" . }}
-      - {{ . }}
+      {{- with include "dask-flow.target" . }}{{ printf "- %s" . | nindent 6 }}{{ end }}
+      {{- range $name, $_ := eq .Values.run.mode "workflow" | ternary .Values.flow.params dict }}
+      - --param
+      - PARAMETER({{ $name }})
       {{- end }}
     env:
       {{- include "dask-flow.runnerEnv" . | nindent 6 }}
-    {{- with .Values.flow.envFrom }}
-    envFrom:
-      {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with .Values.runner.resources }}
-    resources:
-      {{- toYaml . | nindent 6 }}
-    {{- end }}
+    envFrom: {{ toJson .Values.flow.envFrom }}
+    resources: {{ toJson .Values.runner.resources }}
     volumeMounts:
-      - name: tmp
-        mountPath: /tmp
+      - {name: tmp, mountPath: /tmp}
       {{- if include "dask-flow.runnerFiles" . }}
-      - name: files
-        mountPath: /etc/dask-flow
-        readOnly: true
+      - {name: files, mountPath: /etc/dask-flow, readOnly: true}
+      {{- end }}
+      {{- if include "dask-flow.reportClaim" . }}
+      - {name: report, mountPath: {{ include "dask-flow.report" . }}}
       {{- end }}
 volumes:
-  - name: tmp
-    emptyDir: {}
-  {{- with include "dask-flow.runnerFiles" . }}
-  - name: files
-    projected:
-      sources:
-        {{- . | nindent 8 }}
+  - {name: tmp, emptyDir: {}}
+  {{- with include "dask-flow.runnerFiles" . | fromYamlArray }}
+  - {name: files, projected: {sources: {{ toJson . }}}}
+  {{- end }}
+  {{- with include "dask-flow.reportClaim" . }}
+  - {name: report, persistentVolumeClaim: {claimName: {{ . }}}}
   {{- end }}
 {{- end }}
 
 {{/* What is in the runner's /etc/dask-flow: sources of a projected volume. Nothing can be mounted inside one that is read-only. */}}
 {{- define "dask-flow.runnerFiles" -}}
 {{- if .Values.flow.files }}
-- configMap:
-    name: {{ include "dask-flow.fullname" . }}-flow
-    items:
-      {{- range $name, $_ := .Values.flow.files }}
-      - key: {{ $name }}
-        path: flow/{{ $name }}
-      {{- end }}
+{{- $items := list }}
+{{- range $name, $_ := .Values.flow.files }}{{ $items = dict "key" $name "path" (printf "flow/%s" $name) | append $items }}{{ end }}
+- configMap: {name: {{ include "dask-flow.fullname" . }}-flow, items: {{ toJson $items }}}
 {{- end }}
 {{- if or .Values.cluster.workerSpec .Values.cluster.schedulerSpec }}
-- configMap:
-    name: {{ include "dask-flow.fullname" . }}-specs
+- configMap: {name: {{ include "dask-flow.fullname" . }}-specs}
 {{- end }}
 {{- with include "dask-flow.runnerTlsSecret" . }}
-- secret:
-    name: {{ . }}
-    items:
-      {{- range list "ca.crt" "tls.crt" "tls.key" }}
-      - key: {{ . }}
-        path: tls/{{ . }}
-      {{- end }}
+- secret: {name: {{ . }}, items: [{key: ca.crt, path: tls/ca.crt}, {key: tls.crt, path: tls/tls.crt}, {key: tls.key, path: tls/tls.key}]}
 {{- end }}
 {{- end }}

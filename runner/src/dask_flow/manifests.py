@@ -27,6 +27,8 @@ __all__ = [
 
 RUN_LABEL = "dask-flow/run"
 RUNNER_LABEL = "dask-flow/runner"
+# Labels of the runner that its other pods share: the chart's NetworkPolicy, and Kueue, select pods by them.
+SHARED_LABELS = ("dask-flow/release", "kueue.x-k8s.io/queue-name")
 DEATH_TIMEOUT_SECONDS = 60
 HOST_NAME_LIMIT = 63
 SCHEDULER_PORT = 8786
@@ -65,6 +67,8 @@ class RunIdentity:
     image_pull_secrets: tuple[str, ...] = ()
     env: tuple[Manifest, ...] = ()
     env_from: tuple[Manifest, ...] = ()
+    shared_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    priority_class: str | None = None
 
     @classmethod
     def of_pod(cls, pod: Mapping[str, Any], pod_ip: str | None = None) -> RunIdentity:
@@ -74,11 +78,12 @@ class RunIdentity:
         """
         metadata, spec = pod["metadata"], pod["spec"]
         runner = next((each for each in spec["containers"] if each["name"] == "runner"), spec["containers"][0])
+        labels = metadata.get("labels", {})
         pod_ip = pod_ip or pod["status"].get("podIP")
         if not pod_ip:
             raise StartupError(f"pod {metadata['name']} has no address yet; set DASK_FLOW_POD_IP from status.podIP")
         return cls(
-            run=metadata.get("labels", {}).get("batch.kubernetes.io/job-name", metadata["name"]),
+            run=labels.get("batch.kubernetes.io/job-name", metadata["name"]),
             namespace=metadata["namespace"],
             pod_name=metadata["name"],
             pod_uid=metadata["uid"],
@@ -88,6 +93,8 @@ class RunIdentity:
             image_pull_secrets=tuple(secret["name"] for secret in spec.get("imagePullSecrets", [])),
             env=tuple(each for each in runner.get("env", []) if not each["name"].startswith("DASK_FLOW_")),
             env_from=tuple(runner.get("envFrom", [])),
+            shared_labels={name: labels[name] for name in SHARED_LABELS if name in labels},
+            priority_class=spec.get("priorityClassName"),
         )
 
     @property
@@ -220,6 +227,7 @@ def dask_pod(
     container = dask_container(pod, template.role)
     container.setdefault("name", template.role)
     metadata = identity.metadata(name, template.role, pod.get("metadata"))
+    metadata["labels"] = {**identity.shared_labels, **metadata["labels"]}
     metadata["annotations"] = {**metadata.get("annotations", {}), DEFAULT_CONTAINER: container["name"]}
     _fill_pod_spec(pod["spec"], settings, identity)
     _fill_command(container, template.role, name, settings)
@@ -236,6 +244,8 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
     spec.setdefault("restartPolicy", "Never")
     spec.setdefault("automountServiceAccountToken", False)
     spec.setdefault("enableServiceLinks", False)
+    if identity.priority_class:
+        spec.setdefault("priorityClassName", identity.priority_class)
     secrets = settings.image_pull_secrets or identity.image_pull_secrets
     if secrets:
         spec.setdefault("imagePullSecrets", [{"name": secret} for secret in secrets])

@@ -28,40 +28,25 @@ dask-flow/worker-group: {{ .group.name | quote }}
 
 {{/* All groups of workers as JSON: static.worker, named default, and static.workerGroups merged over it. */}}
 {{- define "dask-flow.static.workerGroups" -}}
-{{- $worker := .Values.static.worker }}
-{{- $groups := list (set (deepCopy $worker) "name" "default") }}
-{{- range .Values.static.workerGroups }}
-{{- $groups = append $groups (mergeOverwrite (deepCopy $worker) (deepCopy .)) }}
-{{- end }}
+{{- $groups := list (set (deepCopy .Values.static.worker) "name" "default") }}
+{{- range .Values.static.workerGroups }}{{ $groups = deepCopy . | mergeOverwrite (deepCopy $.Values.static.worker) | append $groups }}{{ end }}
 {{- toJson $groups }}
-{{- end }}
-
-{{/* Name of a group's objects, given `root` and `group`. */}}
-{{- define "dask-flow.static.workerName" -}}
-{{ include "dask-flow.fullname" .root }}-worker{{ if ne .group.name "default" }}-{{ .group.name }}{{ end }}
 {{- end }}
 
 {{/* Where people see the dashboard: at the Ingress, else at the Service. */}}
 {{- define "dask-flow.static.dashboardLink" -}}
 {{- with .Values.static.dashboard }}
-{{- if and .ingress.enabled .ingress.hosts }}
-{{- empty .ingress.tls | ternary "http" "https" }}://{{ first .ingress.hosts }}/status
-{{- else -}}
-http://{{ include "dask-flow.fullname" $ }}-dashboard.{{ $.Release.Namespace }}:{{ .service.port }}/status
-{{- end }}
+{{- $host := printf "%s-dashboard.%s:%v" (include "dask-flow.fullname" $) $.Release.Namespace .service.port }}
+{{- empty .ingress.tls | or (not .ingress.enabled) | ternary "http" "https" }}://{{ ternary (first .ingress.hosts) $host .ingress.enabled }}/status
 {{- end }}
 {{- end }}
 
 {{/* The hosts from which the dashboard's pages may open a websocket, as a list of JSON's, which is one of Python's. */}}
 {{- define "dask-flow.static.websocketOrigins" -}}
 {{- with .Values.static.dashboard }}
-{{- $service := printf "%s-dashboard" (include "dask-flow.fullname" $) }}
-{{- $origins := list "localhost:8787" "127.0.0.1:8787" }}
-{{- range list $service (printf "%s.%s" $service $.Release.Namespace) (printf "%s.%s.svc" $service $.Release.Namespace) }}
-{{- $origins = append $origins (printf "%s:%v" . $.Values.static.dashboard.service.port) }}
-{{- end }}
-{{- if .ingress.enabled }}
-{{- $origins = concat .ingress.hosts $origins }}
+{{- $origins := concat (.ingress.enabled | ternary .ingress.hosts list) (list "localhost:8787" "127.0.0.1:8787") }}
+{{- range $suffix := list "" (printf ".%s" $.Release.Namespace) (printf ".%s.svc" $.Release.Namespace) }}
+{{- $origins = printf "%s-dashboard%s:%v" (include "dask-flow.fullname" $) $suffix $.Values.static.dashboard.service.port | append $origins }}
 {{- end }}
 {{- .allowedWebsocketOrigins | default $origins | toJson }}
 {{- end }}

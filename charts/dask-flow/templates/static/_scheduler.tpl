@@ -6,46 +6,12 @@ terminationGracePeriodSeconds: 10
 containers:
   - name: scheduler
     {{- $env := include "dask-flow.static.schedulerEnv" . }}
-    {{- include "dask-flow.static.container" (dict "root" . "env" $env) | nindent 4 }}
-    args:
-      - dask
-      - scheduler
-      - --port
-      - "8786"
-      - --dashboard-address
-      - ":8787"
-      {{- if include "dask-flow.static.tlsSecret" . }}
-      - --protocol
-      - tls
-      {{- end }}
-      - --preload
-      - dask_flow.clusters.preload
-      {{- range .Values.static.scheduler.args }}
-      - {{ . | quote }}
-      {{- end }}
-    {{- with .Values.static.scheduler.resources }}
-    resources:
-      {{- toYaml . | nindent 6 }}
-    {{- end }}
-    ports:
-      - name: tcp-comm
-        containerPort: 8786
-      - name: http-dashboard
-        containerPort: 8787
-    readinessProbe:
-      httpGet:
-        path: /health
-        port: http-dashboard
-      periodSeconds: 2
-      timeoutSeconds: 2
-    # The cluster ends with its scheduler, so one that is busy for long is left alone; one that hangs is not.
-    livenessProbe:
-      httpGet:
-        path: /health
-        port: http-dashboard
-      periodSeconds: 30
-      timeoutSeconds: 15
-      failureThreshold: 10
+    {{- include "dask-flow.static.container" (dict "root" . "env" $env "ready" "/health") | nindent 4 }}
+    {{- $args := list "dask" "scheduler" "--port" "8786" "--dashboard-address" ":8787" }}
+    {{- if include "dask-flow.static.tlsSecret" . }}{{ $args = concat $args (list "--protocol" "tls") }}{{ end }}
+    args: {{ concat $args (list "--preload" "dask_flow.clusters.preload") .Values.static.scheduler.args | toJson }}
+    resources: {{ toJson .Values.static.scheduler.resources }}
+    ports: [{name: tcp-comm, containerPort: 8786}, {name: http-dashboard, containerPort: 8787}]
 volumes:
   {{- include "dask-flow.static.volumes" . | nindent 2 }}
 {{- end }}
