@@ -7,11 +7,14 @@ PYTHON ?= python3
 VENV := .venv
 ORACLE := .venv-oracle
 PREFECT3 := .venv-prefect3
+CHECKOV := .venv-checkov
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' runner/src/dask_flow/__init__.py)
 IMAGE := localhost/dask-flow:dev
 FLIGHTS_IMAGE := localhost/dask-flow-flights:dev
 SEED_IMAGE := localhost/dask-flow-seed:dev
 PREFECT_IMAGE := localhost/dask-flow-prefect
+CHART := charts/dask-flow
+DIST := dist
 IN_VENV := $(VENV)/bin/python -m
 # Most of their time, the end-to-end tests wait for pods.
 E2E_PROCESSES ?= 3
@@ -28,10 +31,11 @@ test: browser lint types unit differential prefect chart e2e ## Run all checks a
 
 test-fast: lint types unit differential prefect chart ## Run what needs no Kubernetes
 
-lint: $(VENV)/dev ## Check the style of Python, YAML and shell
+lint: $(VENV)/dev ## Check the style of Python, YAML, shell and workflows
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/yamllint --strict .
+	$(WITH_TOOLS) actionlint
 	$(VENV)/bin/shellcheck -x tests/node/{apiserver,build,common.sh,down,image,load,up} tests/tools/install tests/registry/build runner/entrypoint.sh .ci/run
 
 types: $(VENV)/dev ## Check the types
@@ -50,12 +54,21 @@ prefect: $(ORACLE)/ready $(PREFECT3)/ready ## Run Prefect 1 and Prefect 3 flows 
 	$(ORACLE)/bin/python -m pytest tests/prefect/test_prefect1.py
 	$(PREFECT3)/bin/python -m pytest tests/prefect/test_prefect3.py
 
-chart: $(VENV)/dev ## Run the chart's tests
+chart: $(VENV)/dev $(CHECKOV)/ready ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
 e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed node-load-prefect) ## Run the tests on a Kubernetes node
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m "not alone" --numprocesses=$(E2E_PROCESSES) --dist=loadgroup --durations=15
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m alone
+
+package: ## Package the chart, in dist/: the same bytes for the same commit
+	rm -rf $(DIST)/chart
+	mkdir -p $(DIST)
+	cp -RL $(CHART) $(DIST)/chart
+	@# Where the dependency is, its stand-in goes: Helm writes several charts in any order.
+	if compgen -G '$(DIST)/chart/charts/*.tgz' >/dev/null; then rm -r $(DIST)/chart/charts/*/; fi
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $$(tests/tools/install)/helm package $(DIST)/chart --destination $(DIST)
+	rm -r $(DIST)/chart
 
 image: ## Build the runner's image, localhost/dask-flow:dev
 	tests/node/image $(IMAGE) --build-arg VERSION=$(VERSION) .
@@ -99,20 +112,26 @@ lock: $(VENV)/dev ## Renew the lock files
 	  $(VENV)/bin/uv pip compile --quiet --upgrade tests/prefect/$$extra.in --universal --python-version 3.11 \
 	    --no-annotate --custom-compile-command "make lock" --output-file tests/prefect/$$extra.lock; \
 	done
+	$(VENV)/bin/uv pip compile --quiet --upgrade tests/tools/checkov.in --universal --python-version 3.11 \
+	  --no-annotate --custom-compile-command "make lock" --output-file tests/tools/checkov.lock
 
-docs: $(VENV)/dev ## Renew what is generated: the chart's README, docs/cli.md and docs/values.md
+docs: $(VENV)/dev ## Renew what is generated: the chart's README and its changes for Artifact Hub, what its schema repeats, docs/cli.md and docs/values.md
+	$(PYTHON) tests/tools/chart_changes.py
 	$$(tests/tools/install)/helm-docs --chart-search-root charts --log-level error
+	$(VENV)/bin/python tests/tools/values_schema.py
 	$(VENV)/bin/python docs/site/reference.py
 
 site: $(VENV)/dev ## Build the docs site into build/site
 	NO_MKDOCS_2_WARNING=1 $(IN_VENV) mkdocs build --strict --quiet
 
-schema: $(VENV)/dev ## Renew the schema that pod specs are checked by, from the test node's API server
+schema: $(VENV)/dev ## Renew the schemas of pod specs, from the test node's API server, and of the chart's kinds, from Kubernetes' Go modules
 	KUBECONFIG=$$(tests/node/up) $(VENV)/bin/python tests/tools/pod_schema.py >$(VENV)/pod_schema.json
 	mv $(VENV)/pod_schema.json runner/src/dask_flow/pod_schema.json
+	$(VENV)/bin/python tests/tools/kubernetes_schemas.py >$(VENV)/kubernetes_schemas.json
+	mv $(VENV)/kubernetes_schemas.json tests/chart/kubernetes_schemas.json
 
 clean: ## Delete the virtual environment and caches of this folder
-	rm -rf $(VENV) $(ORACLE) $(PREFECT3) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ORACLE) $(PREFECT3) $(CHECKOV) .mypy_cache .pytest_cache .ruff_cache
 
 # The demo's packages are the developer's, in the same versions, but fewer.
 $(VENV)/demo: requirements-dev.lock runner/pyproject.toml examples/requirements.txt
@@ -128,8 +147,10 @@ $(VENV)/dev: $(VENV)/demo requirements-dev.lock
 $(ORACLE)/ready: tests/prefect/prefect1.lock
 $(PREFECT3)/ready: tests/prefect/prefect.lock
 $(ORACLE)/ready $(PREFECT3)/ready: runner/pyproject.toml
+$(CHECKOV)/ready: tests/tools/checkov.lock
+$(ORACLE)/ready $(PREFECT3)/ready $(CHECKOV)/ready:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^)
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site
+.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site package

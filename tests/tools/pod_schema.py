@@ -147,11 +147,11 @@ def reduced(schema, name=""):
     return made | BOUNDS.get(name, {})
 
 
-def definition(name, schema):
+def definition(name, schema, roots=ROOTS):
     """Return the reduced definition of a kind: its fields, and no others."""
     title = short(name)
     properties = {key: reduced(value, f"{title}.{key}") for key, value in schema["properties"].items()}
-    if name in ROOTS:
+    if name in roots:
         kind = schema["x-kubernetes-group-version-kind"][0]
         properties["apiVersion"]["enum"] = ["/".join(filter(None, (kind["group"], kind["version"])))]
         properties["kind"]["enum"] = [kind["kind"]]
@@ -171,18 +171,23 @@ def references(schema):
     return own | references(list(schema.values()))
 
 
-def pod_schema(documents, version):
-    """Return the JSON Schema of what the roots reach in the OpenAPI documents."""
+def definitions(documents, roots=ROOTS):
+    """Return the reduced definitions, by name, of what the roots reach in the OpenAPI documents."""
     published = {name: each for document in documents for name, each in document["components"]["schemas"].items()}
-    names = {short(name): name for name in published}
-    made, wanted = {}, {short(root) for root in ROOTS}
+    names = {short(name): name for name in [*published, *roots]}
+    made, wanted = {}, {short(root) for root in roots}
     while missing := wanted - made.keys():
         for title in missing:
-            made[title] = FORMS.get(title) or definition(names[title], published[names[title]])
+            made[title] = FORMS.get(title) or definition(names[title], published[names[title]], roots)
         wanted |= references(list(made.values()))
+    return dict(sorted(made.items()))
+
+
+def pod_schema(documents, version):
+    """Return the JSON Schema of a Pod and a Job."""
     return {
         "$comment": f"Kubernetes {version}; renewed by tests/tools/pod_schema.py",
-        "$defs": dict(sorted(made.items())),
+        "$defs": definitions(documents),
     }
 
 

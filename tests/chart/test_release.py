@@ -1,0 +1,179 @@
+"""What all of a release shares: images and their registry, reports, labels, queues, and the pod of `helm test`."""
+
+import base64
+import importlib
+import json
+
+import pytest
+from rendering import env, pod_templates
+
+FLOW = {"files": {"flow.py": "def main(): return 1\n"}}
+STATIC = {"enabled": True}
+REGISTRY = {"server": "ghcr.io", "username": "me", "password": "secret", "email": "me@example.org"}
+CLAIM = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+ALL_MODES = [
+    {},
+    {"run": {"mode": "cronjob", "schedule": "0 3 * * *"}},
+    {"run": {"mode": "job"}},
+    {"run": {"mode": "workflow"}},
+    {"cluster": {"mode": "operator"}},
+    {"cluster": {"mode": "local"}},
+    {"static": {"enabled": True, "tls": {"secretName": "keys"}}},
+    {"cluster": {"workerSpec": "kind: Pod", "minWorkers": 20, "maxWorkers": 200}},
+]
+
+
+def pull_secrets(template):
+    return [each["name"] for each in template["spec"].get("imagePullSecrets", [])]
+
+
+@pytest.mark.parametrize(
+    ("repository", "image"),
+    [
+        ("ghcr.io/dask-flow/dask-flow", "mirror:5000/x/dask-flow/dask-flow:t"),
+        ("localhost/flow", "mirror:5000/x/flow:t"),
+        ("registry:5000/flow", "mirror:5000/x/flow:t"),
+        ("library/flow", "mirror:5000/x/library/flow:t"),
+        ("flow", "mirror:5000/x/flow:t"),
+    ],
+)
+def test_global_registry_takes_the_place_of_the_images_own(chart, repository, image):
+    values = {"global": {"imageRegistry": "mirror:5000/x"}, "image": {"repository": repository, "tag": "t"}}
+
+    assert chart.pod(**values)["containers"][0]["image"] == image
+
+
+def test_pull_secrets_are_those_of_all_charts_our_own_and_the_registrys(chart):
+    values = {"global": {"imagePullSecrets": [{"name": "all"}]}, "imagePullSecrets": [{"name": "mine"}]}
+    templates = pod_templates(chart.objects(**values, registry=REGISTRY, static=STATIC, flow=FLOW))
+
+    assert len(templates) == 4
+    assert all(pull_secrets(each) == ["all", "mine", "r-dask-flow-registry"] for each in templates)
+    assert not pull_secrets(pod_templates(chart.objects(flow=FLOW))[0])
+
+
+def test_registry_makes_the_secret_that_the_kubelet_reads(chart):
+    secret = chart.only("Secret", registry=REGISTRY)
+    config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+
+    assert (secret["metadata"]["name"], secret["type"]) == ("r-dask-flow-registry", "kubernetes.io/dockerconfigjson")
+    found = config["auths"]["ghcr.io"]
+    assert base64.b64decode(found.pop("auth")).decode() == "me:secret"
+    assert found == {"username": "me", "password": "secret", "email": "me@example.org"}
+
+
+@pytest.mark.parametrize(
+    ("report", "path"),
+    [
+        ({"url": "s3://b/reports"}, "s3://b/reports"),
+        ({"persistentVolumeClaim": "mine"}, "/var/lib/dask-flow/report"),
+        ({"persistentVolumeClaimSpec": CLAIM}, "/var/lib/dask-flow/report"),
+    ],
+)
+def test_reports_go_where_the_values_say_and_the_runner_may_read_logs(chart, report, path):
+    values = {"flow": FLOW, "report": report}
+    pod = chart.pod(**values)
+    claims = [each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if each["name"] == "report"]
+    mounts = [each["mountPath"] for each in pod["containers"][0]["volumeMounts"] if each["name"] == "report"]
+    made = chart.of_kind("PersistentVolumeClaim", **values)
+
+    assert env(pod)["DASK_FLOW_REPORT"] == path
+    assert claims == ([] if "url" in report else [report.get("persistentVolumeClaim", "r-dask-flow-report")])
+    assert mounts == [path] * len(claims)
+    assert {name: each["spec"] for name, each in made.items()} == (
+        {"r-dask-flow-report": CLAIM} if "persistentVolumeClaimSpec" in report else {}
+    )
+    for mode in ("pods", "operator"):
+        rule = chart.only("Role", **values, cluster={"mode": mode})["rules"][-1]
+        assert (rule["resources"], rule["verbs"]) == (["pods/log"], ["get"])
+
+
+def test_without_a_report_logs_are_not_for_the_runner(chart):
+    assert "pods/log" not in chart.text(flow=FLOW)
+    assert "DASK_FLOW_REPORT" not in env(chart.pod(flow=FLOW))
+
+
+@pytest.mark.parametrize("values", [*ALL_MODES[:4], {"static": STATIC, "registry": REGISTRY}])
+def test_common_labels_and_annotations_are_everywhere_and_change_no_selector(chart, values):
+    common = {"commonLabels": {"team": "a", "app.kubernetes.io/name": "x"}, "commonAnnotations": {"cost": "1"}}
+    before, after = chart.objects(**{"flow": FLOW, **values}), chart.objects(**{"flow": FLOW, **values, **common})
+
+    assert len(before) == len(after)
+    for each in [*after, *pod_templates(after)]:
+        assert each["metadata"]["labels"]["team"] == "a"
+        assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "dask-flow"
+        assert each["metadata"]["annotations"]["cost"] == "1"
+    for one, other in zip(before, after, strict=True):
+        assert one.get("spec", {}).get("selector") == other.get("spec", {}).get("selector")
+
+
+def test_runners_pod_has_its_own_labels_and_annotations(chart):
+    given = {"podLabels": {"a": "b", "dask-flow/release": "x"}, "podAnnotations": {"c": "d"}}
+    metadata = chart.job_spec(flow=FLOW, runner=given)["template"]["metadata"]
+
+    assert (metadata["labels"]["a"], metadata["annotations"]["c"]) == ("b", "d")
+    assert metadata["labels"]["dask-flow/release"] == "r-dask-flow"
+
+
+def test_queue_is_the_jobs_and_the_pods(chart):
+    template = chart.only("CronJob", flow=FLOW, run={"queueName": "team"})["spec"]["jobTemplate"]
+    job = chart.only("Job", flow=FLOW, run={"queueName": "team", "mode": "job"})
+
+    for each in (template, job, template["spec"]["template"], job["spec"]["template"]):
+        assert each["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+
+
+def test_priority_class_is_the_runners(chart):
+    assert chart.pod(flow=FLOW, run={"priorityClassName": "batch"})["priorityClassName"] == "batch"
+    assert "priorityClassName" not in chart.pod(flow=FLOW)
+
+
+def test_cronjob_keeps_and_starts_runs_as_the_values_say(chart):
+    run = {"mode": "cronjob", "schedule": "0 3 * * *", "startingDeadlineSeconds": 600, "failedJobsHistoryLimit": 0}
+    spec = chart.only("CronJob", flow=FLOW, run=run)["spec"]
+
+    assert (spec["startingDeadlineSeconds"], spec["failedJobsHistoryLimit"]) == (600, 0)
+    assert spec["successfulJobsHistoryLimit"] == 3
+
+
+def test_job_waits_in_argo_cd_for_the_static_cluster(chart):
+    def annotations(**values):
+        return chart.only("Job", flow=FLOW, run={"mode": "job"}, **values)["metadata"].get("annotations")
+
+    assert annotations(static=STATIC) == {"argocd.argoproj.io/sync-wave": "1"}
+    assert annotations() is None
+
+
+def test_extra_objects_are_rendered_as_templates(chart):
+    name = '{{ include "dask-flow.fullname" . }}-{{ .Release.Namespace }}'
+    extra = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"a": "b"}}
+
+    assert chart.only("Secret", extraObjects=[extra])["metadata"]["name"] == "r-dask-flow-ns"
+
+
+@pytest.mark.parametrize("values", ALL_MODES)
+def test_test_pod_is_a_runner_of_this_release_with_another_flow_on_one_worker(chart, values):
+    secret = {"secretRef": {"name": "keys"}}
+    flow = {**FLOW, "params": {"x": 1}, "args": ["a"], "env": [{"name": "A", "value": "b"}], "envFrom": [secret]}
+    values = {"flow": flow, "report": {"persistentVolumeClaim": "mine"}, **values}
+    objects = chart.objects(**values)
+    test = next(each for each in objects if each["kind"] == "Pod")
+    (runner,) = (
+        each for each in pod_templates(objects) if each["metadata"]["labels"]["app.kubernetes.io/component"] == "runner"
+    )
+    theirs, ours = env(runner["spec"]), env(test["spec"])
+
+    assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert test["spec"]["containers"][0]["args"] == ["run", "dask_flow.selftest"]
+    of_the_run = {"DASK_FLOW_PARAMS", "DASK_FLOW_ARGS", "DASK_FLOW_REPORT"}
+    workers = {"DASK_FLOW_MIN_WORKERS": "1", "DASK_FLOW_MAX_WORKERS": "1"}
+    assert ours == {name: value for name, value in theirs.items() if name not in of_the_run} | workers
+    assert test["spec"]["containers"][0]["envFrom"] == [secret]
+    for key in ("serviceAccountName", "automountServiceAccountToken", "securityContext", "restartPolicy"):
+        assert test["spec"][key] == runner["spec"][key]
+
+
+def test_flow_of_the_test_pod_gives_its_result():
+    flow = importlib.import_module("dask_flow.selftest").flow
+
+    assert flow.run().is_successful()
