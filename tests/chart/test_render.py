@@ -202,6 +202,25 @@ def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path
     assert "result of main: 1" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "result"), [("argo-cd", "result of total: 14"), ("argo-workflows", "result of main: 285")]
+)
+def test_flows_of_the_files_of_values_run(tmp_path, name, result):
+    flow = yaml.safe_load((ROOT / f"values/{name}.yaml").read_text())["flow"]
+    (tmp_path / "flow.py").write_text(flow["files"]["flow.py"])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dask_flow", "run", str(tmp_path / "flow.py"), "--cluster", "local"],
+        env={"PATH": "/usr/bin", "DASK_FLOW_PARAMS": json.dumps(flow["params"])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert result in done.stderr
+
+
 def test_what_is_not_given_is_left_to_the_flow(chart):
     assert set(env(chart.pod(flow=FLOW))) == {*("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_STARTUP_TIMEOUT")}
 

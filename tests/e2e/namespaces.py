@@ -52,10 +52,14 @@ def service_account(namespace, release="r"):
 
 
 def requests(namespace):
-    """Return what the runner of release `r` asked the API server of the tests' node, as such pairs too."""
+    """Return what the runner of release `r` asked the API server of the tests' node, as such pairs too.
+
+    What anybody may ask, such as which kinds there are, is of no resource.
+    """
     path = Path(os.environ["KUBECONFIG"]).parent / "log/audit.log"
     lines = (line for line in path.read_text().splitlines() if f'"{service_account(namespace)}"' in line)
-    return {(each["objectRef"]["resource"], each["verb"]) for each in map(json.loads, lines)}
+    asked = [each for each in map(json.loads, lines) if "objectRef" in each]
+    return {(each["objectRef"]["resource"], each["verb"]) for each in asked}
 
 
 class Namespace:

@@ -61,14 +61,19 @@ def test_the_api_server_accepts_every_object_strictly(namespace, argo, path):
 
 
 def previous_chart(folder, values):
-    """Check out the chart before the last change of it, with a file of values, as a commit that ct upgrades from."""
+    """Check out the last released chart, else that before its last change, as a commit that ct upgrades from.
+
+    It has this file of values; where it does not take them, ct goes on without an upgrade.
+    """
 
     def git(*args):
         who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
         return run("git", "-C", folder, *who, *args).stdout.strip()
 
     run("git", "clone", "--quiet", "--shared", "--no-checkout", ROOT, folder)
-    git("checkout", "--quiet", "--detach", git("log", "--skip=1", "-1", "--format=%H", "--", "charts/dask-flow"))
+    releases = git("tag", "--list", "v*", "--sort=-version:refname").split()
+    before = git("log", "--skip=1", "-1", "--format=%H", "--", "charts/dask-flow")
+    git("checkout", "--quiet", "--detach", (*releases, before)[0])
     chart = folder / "charts/dask-flow"
     shutil.rmtree(chart / "ci")
     (chart / "ci").mkdir()

@@ -23,5 +23,4 @@ def test_helm_3s_release_is_tested_upgraded_by_helm_4_and_leaves_nothing(namespa
 
     assert "Phase:          Succeeded" in said
     assert "result of main: 7" in end.log
-    namespace.kubectl("delete", "job", "run")
-    namespace.wait_for(lambda: namespace.objects() == before, "the end of what the release made")
+    namespace.wait_for(lambda: namespace.objects() == before, "the end of what the release and its run made")
