@@ -74,6 +74,23 @@ LOCAL = [
         },
         after={"dask-flow validate flow.py": "grep 'kind: Pod' pods.yaml"},
     ),
+    Scenario(
+        pages=("docs/report.md",),
+        steps=("dask-flow run flow.py --report reports",),
+        files=HELLO,
+        says={"": r"reports/\S+/report\.html"},
+    ),
+    Scenario(
+        pages=("docs/images.md",),
+        steps=("dask-flow build flow.py --print",),
+        files=HELLO,
+        says={"": "^FROM "},
+    ),
+    Scenario(
+        pages=("docs/submit.md",),
+        steps=("dask-flow completion fish",),
+        instead={"| source": "| grep dask-flow"},
+    ),
     Scenario(pages=("docs/operator.md",), steps=("dask-flow validate --cluster operator",), says={"": "kind: Pod"}),
     Scenario(pages=("docs/troubleshooting.md",), steps=("dask-flow run --help",), says={"": "--min-workers"}),
 ]
@@ -94,6 +111,7 @@ CLUSTER = [
             "kubectl create namespace": "(?s)kind: Pod.*would take them in namespace",
             "kubectl create job": "result of warmest: station 14",
             "ENDED=": "^3 +the workers cannot start: pod ",
+            "dask-flow submit weather.py": "(?s)measured: 50 items.*the flow succeeded.*Succeeded",
             "kubectl get pods -n tutorial": r"\ANAME .*\nfirst-\S+ .*\n\Z",
             f"{UPGRADE} flow.params": "measured: 2,000 items",
             f"{UPGRADE} cluster.image=l": "error: the workers cannot start: pod .*: ErrImagePull",
@@ -187,6 +205,27 @@ CLUSTER = [
         after={"kubectl patch": SUSPENDED},
     ),
     Scenario(
+        pages=("docs/submit.md",),
+        before="kubectl create namespace data",
+        steps=("helm install flows",),
+        files={"flow.py": "def main(days: int = 1):\n    return days * 6\n"},
+        instead={
+            "dask-flow list -n data": "dask-flow list -n data\nRUN=$(dask-flow list -n data -o name)",
+            "flow-x7k2p": "${RUN##*/}",
+        },
+        namespaces=("data",),
+        says={"": "(?s)result of main: 42.*Succeeded"},
+    ),
+    Scenario(
+        pages=("docs/images.md",),
+        steps=("helm install nightly charts/dask-flow --set image.repository", "kubectl create secret"),
+        instead={
+            "--docker-password=…": "--docker-password=secret",
+            "me/nightly …": "me/nightly",
+            "helm install nightly charts/dask-flow --set 'image": "helm upgrade nightly charts/dask-flow --set 'image",
+        },
+    ),
+    Scenario(
         pages=("docs/operator.md",),
         steps=("helm install nightly charts/dask-flow --set cluster.mode=operator",),
         files=HELLO,
@@ -219,12 +258,40 @@ CLUSTER = [
 
 BY_TESTS = "the node is brought up, and the tests are run, by these very commands"
 DOCKERFILE = "what the Dockerfile does, with the image's Python"
+REGISTRY = "needs a registry; tests/e2e/test_registry.py::test_seeds_docker_storage_is_built_pushed_and_run"
+ARGO = "needs Argo Workflows; tests/e2e/test_chart.py::test_argo_judges_a_run_by_its_job_and_outputs_the_reason"
+SUBMIT = "tests/e2e/test_submit.py::test_run_is_detached_listed_followed_and_cancelled_with_the_documented_role"
 NOT_PUBLISHED = "not published yet; tests/unit/test_doc_commands.py::test_extras_that_the_docs_install_exist"
 ONLINE = "needs a host that tests do not reach"
 # Not run as they are, and why. A test that does the same, as FILE::TEST, must exist.
 ELSEWHERE = {
     ("CONTRIBUTING.md", "make test-fast"): BY_TESTS,
     ("README.md", "pip install ./runner"): "a part of the tutorial's first step",
+    ("docs/argo-cd.md", "kubectl create job --from"): "an option",
+    ("docs/argo-workflows.md", "helm install nightly"): ARGO,
+    ("docs/argo-workflows.md", "kubectl get workflow"): ARGO,
+    ("docs/argo-workflows.md", "kubectl logs"): ARGO,
+    ("docs/environments.md", "helm install nightly"): (
+        "tests/e2e/test_chart.py::test_ct_installs_tests_and_upgrades_the_chart_and_nothing_is_left"
+    ),
+    ("docs/environments.md", "kubectl create job"): "the form of a command that other pages have",
+    ("docs/images.md", "dask-flow build flow.py --image"): REGISTRY,
+    ("docs/images.md", "image=$("): REGISTRY,
+    ("docs/images.md", "docker login"): REGISTRY,
+    ("docs/images.md", "make image"): "needs a registry's base image; the node's images are made by it",
+    ("docs/images.md", "dask-flow build flow.py -- "): "needs a builder for another platform",
+    ("docs/report.md", "dask-flow run examples/hello.py"): "a measurement, with the report and without",
+    ("docs/running-flows.md", "dask-flow submit flow.py --watch"): "docs/submit.md has it with a namespace",
+    ("docs/submit.md", "pip install ./runner"): "a part of the tutorial's first step",
+    ("docs/submit.md", "kubectl create job RUN"): "the form of a command that other pages have",
+    ("docs/submit.md", "dask-flow logs -f"): SUBMIT,
+    ("docs/submit.md", "dask-flow setup flow.py"): (
+        "tests/unit/test_setup.py::test_flow_s_deprecated_arguments_still_name_the_secret_and_say_what_replaces_them"
+    ),
+    ("docs/submit.md", "docker login"): (
+        "needs a registry; tests/e2e/test_submit.py::test_setup_makes_the_pull_secret_of_the_login_that_is_here"
+    ),
+    ("docs/submit.md", "helm upgrade … --set run.mode=template"): "what a message says",
     ("docs/bring-your-flow.md", "dask-flow run https://"): (
         f"{ONLINE}; tests/e2e/test_scripts.py::test_function_comes_from_a_url"
     ),
