@@ -7,7 +7,8 @@ import socket
 import pytest
 import yaml
 from api_server import COMPLETE, FAILED, ended, forbidden, job, runner_pod
-from dask_flow import user_kube
+from click.shell_completion import BashComplete
+from dask_flow import cli, user_kube
 from dask_flow.errors import InputError
 from dask_flow.remote import cancel as cancelling
 from dask_flow.remote.dashboard import forwarded, scheduler_pod
@@ -104,18 +105,16 @@ def test_list_asks_all_namespaces_or_says_that_there_is_nothing(dask_flow, runs)
 
 
 @pytest.mark.parametrize(
-    ("job", "state"),
+    ("changes", "state"),
     [
         ({"spec": {"suspend": True}}, "Suspended"),
         ({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, "Cancelling"),
         ({}, "Pending"),
     ],
 )
-def test_states_without_a_runner(api, job, state):
-    from api_server import job as plain
-
-    made = api.add("jobs", plain())
-    for key, value in job.items():
+def test_states_without_a_runner(api, changes, state):
+    made = api.add("jobs", job())
+    for key, value in changes.items():
         made[key].update(value)
 
     assert run_of(made, []).state == state
@@ -206,13 +205,6 @@ def test_cancel_deletes_the_job_and_waits_for_the_pods(dask_flow, runs, monkeypa
 
 
 def test_completion_has_runs_and_is_silent_about_errors(dask_flow, runs):
-    def completed(**env):
-        words = {"_DASK_FLOW_COMPLETE": "bash_complete", "COMP_WORDS": "dask-flow logs run", "COMP_CWORD": "2"}
-        return dask_flow(env={**words, **env})
-
-    from click.shell_completion import BashComplete
-    from dask_flow import cli
-
     complete = BashComplete(cli.cli, {}, "dask-flow", "_DASK_FLOW_COMPLETE")
     assert [each.value for each in complete.get_completions(["logs"], "run")] == ["running"]
     assert [each.value for each in complete.get_completions(["cancel", "bad"], "g")] == ["good"]
