@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from dask_flow.progress import Progress, parse
+from dask_flow.progress import Progress, TaskCounts, parse
 from dask_flow.remote.follow import Attempt, Event, Line, Waiting
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class LiveView:
         from rich.text import Text
 
         if isinstance(event, Waiting):
-            self._status = f"waiting: {event.reason}"
+            self._status = f"waiting: {' '.join(event.reason.split())}"
         elif isinstance(event, Attempt):
             self._status, self._progress = _attempt(event), None
         elif isinstance(event, Line):
@@ -101,22 +101,26 @@ class LiveView:
             table.add_column(no_wrap=True)
         room = max(self._console.height - 3, 1)
         for each in self._progress.tasks[-room:]:
-            notes = [f"{each.running} running"] if each.running else []
-            failed = Text(f"{each.failed} failed", "red") if each.failed else Text("")
-            table.add_row(each.name, _bar(each.done, each.failed, each.total), f"{each.done}/{each.total}",
-                          Text(" ".join(notes) + " " * bool(notes)) + failed)  # fmt: skip
+            table.add_row(each.name, _bar(each), f"{each.done}/{each.total}", _notes(each))
         workers = f"{self._progress.workers} worker{'s' * (self._progress.workers != 1)}"
         return Group(
             table, Text(f"{status.plain} · {workers}, {self._progress.memory}", no_wrap=True, overflow="ellipsis")
         )
 
 
-def _bar(done: int, failed: int, total: int) -> RenderableType:
+def _bar(counts: TaskCounts) -> RenderableType:
     from rich.text import Text
 
-    full = BAR_CELLS * done // max(total, 1)
-    broken = -(-BAR_CELLS * failed // max(total, 1))
+    full = BAR_CELLS * counts.done // max(counts.total, 1)
+    broken = -(-BAR_CELLS * counts.failed // max(counts.total, 1))
     return Text.assemble(("█" * full, "green"), ("▒" * broken, "red"), ("░" * (BAR_CELLS - full - broken), "dim"))
+
+
+def _notes(counts: TaskCounts) -> RenderableType:
+    from rich.text import Text
+
+    running = f"{counts.running} running " if counts.running else ""
+    return Text.assemble(running, (f"{counts.failed} failed" if counts.failed else "", "red"))
 
 
 def _attempt(event: Attempt) -> str:
