@@ -52,6 +52,7 @@ def test_job_is_the_release_s_with_this_flow_in_a_config_map_of_its_own(dask_flo
     made, files = cluster.get("jobs", "r"), cluster.get("configmaps", "r")
     runner = runner_of(made)
     assert made["metadata"]["annotations"]["cronjob.kubernetes.io/instantiate"] == "manual"
+    assert made["metadata"]["annotations"]["dask-flow/target"] == "sums.py:flow"
     owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly-dask-flow", "uid": "uid-of-nightly"}
     assert made["metadata"]["ownerReferences"] == [{**owner, "controller": True}]
     assert made["metadata"]["labels"]["app.kubernetes.io/instance"] == "nightly"

@@ -86,7 +86,8 @@ def job(submission: Submission, cron_job: Mapping[str, Any]) -> Manifest:
     template = copy.deepcopy(cron_job["spec"]["jobTemplate"])
     given = template.get("metadata", {})
     _fill(template["spec"]["template"]["spec"], submission)
-    annotations = {"cronjob.kubernetes.io/instantiate": "manual", TARGET_ANNOTATION: submission.target}
+    target = submission.target.removeprefix(f"{FOLDER}/flow/")
+    annotations = {"cronjob.kubernetes.io/instantiate": "manual", TARGET_ANNOTATION: target}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
