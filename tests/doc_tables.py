@@ -280,7 +280,6 @@ ELSEWHERE = {
     ("docs/images.md", "docker login"): REGISTRY,
     ("docs/images.md", "make image"): "needs a registry's base image; the node's images are made by it",
     ("docs/images.md", "dask-flow build flow.py -- "): "needs a builder for another platform",
-    ("docs/report.md", "dask-flow run examples/hello.py"): "a measurement, with the report and without",
     ("docs/running-flows.md", "dask-flow submit flow.py --watch"): "docs/submit.md has it with a namespace",
     ("docs/submit.md", "pip install ./runner"): "a part of the tutorial's first step",
     ("docs/submit.md", "kubectl create job RUN"): "the form of a command that other pages have",

@@ -1,11 +1,13 @@
 """What a flow declares: what it means for the run, what has no effect, what is refused."""
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from dask_flow import Flow, cli
+from dask_flow import Flow
 from dask_flow.declarations import (
     DaskKubernetesEnvironment,
     Docker,
@@ -163,16 +165,26 @@ def test_impossible_declaration_is_refused_by_name(declare, message):
 
 
 def run(folder, hooks):
-    path = folder / "flow.py"
-    path.write_text(FLOW.format(hooks=hooks))
-    return CliRunner().invoke(cli.run, [str(path)])
+    (folder / "flow.py").write_text(FLOW.format(hooks=hooks))
+    env = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__DASHBOARD_ADDRESS": ":0"}
+    command = [sys.executable, "-m", "dask_flow", "run", "flow.py"]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def test_on_start_and_on_exit_are_called_around_the_run(tmp_path):
     done = run(tmp_path, "on_start=lambda: print('before'), on_exit=lambda: print('after')")
 
-    assert done.exit_code == 0, done.output
-    places = [done.output.index(each) for each in ("before", "in the task", "after")]
+    assert done.returncode == 0, done.stdout
+    places = [done.stdout.index(each) for each in ("before", "in the task", "after")]  # in the order of writing
     assert places == sorted(places)
 
 
@@ -180,6 +192,6 @@ def test_on_start_and_on_exit_are_called_around_the_run(tmp_path):
 def test_hook_that_fails_fails_the_flow_with_its_traceback(tmp_path, hook):
     done = run(tmp_path, f"{hook}=lambda: 1 / 0")
 
-    assert done.exit_code == 1, done.output
-    assert f"the flow failed: {hook}: ZeroDivisionError: division by zero" in done.output
-    assert "1 / 0" in done.output
+    assert done.returncode == 1, done.stdout
+    assert f"the flow failed: {hook}: ZeroDivisionError: division by zero" in done.stdout
+    assert "1 / 0" in done.stdout

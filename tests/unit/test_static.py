@@ -1,6 +1,5 @@
 """A cluster that is there already: what a run sees at its address, and what it leaves there."""
 
-import gc
 import socket
 import subprocess
 import sys
@@ -32,7 +31,7 @@ FLOWS = {
 
 
 def settings(address, **given):
-    given = {"startup_timeout": 1.0, "tls": address.startswith("tls"), **given}
+    given = {"startup_timeout": 4.0, "tls": address.startswith("tls"), **given}
     return RunSettings(target="flow.py", cluster="static", address=address, **given)
 
 
@@ -137,18 +136,18 @@ def test_run_leaves_the_cluster_as_it_was(scheduler):
 
 def test_name_that_does_not_resolve_is_said():
     with pytest.raises(
-        StartupError, match=r"no Dask scheduler at tcp://no\.such\.host\.invalid:8786 after 1 s: the name"
+        StartupError, match=r"no Dask scheduler at tcp://no\.such\.host\.invalid:8786 after 4 s: the name"
     ):
         opened("tcp://no.such.host.invalid:8786").__enter__()
 
 
 def test_refused_connection_is_said(free_port):
-    with pytest.raises(StartupError, match="after 1 s: the connection was refused: nothing listens there"):
+    with pytest.raises(StartupError, match="after 4 s: the connection was refused: nothing listens there"):
         opened(f"tcp://127.0.0.1:{free_port}").__enter__()
 
 
 def test_server_of_another_kind_is_said(web_server):
-    with pytest.raises(StartupError, match="after 1 s: nothing answers there as a Dask scheduler does"):
+    with pytest.raises(StartupError, match="after 4 s: nothing answers there as a Dask scheduler does"):
         opened(f"tcp://127.0.0.1:{web_server}").__enter__()
 
 
@@ -164,7 +163,7 @@ def test_scheduler_that_comes_later_is_waited_for(processes):
 def test_lack_of_workers_is_said_with_their_number(scheduler):
     address = scheduler(1)
 
-    with pytest.raises(StartupError, match=rf"{address} has 1 of 2 workers after 1 s; start workers there"):
+    with pytest.raises(StartupError, match=rf"{address} has 1 of 2 workers after 4 s; start workers there"):
         opened(address, min_workers=2).__enter__()
 
 
@@ -303,8 +302,6 @@ def test_worker_that_is_told_to_end_before_it_joined_does_so(loaded):
     assert worker.wait(timeout=20) == 0
 
 
-# distributed leaves the client's socket to a worker that has gone to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_worker_that_is_told_to_end_hands_over_its_results(processes, loaded):
     processes.start_scheduler()
     first, port = loaded(processes.address)
@@ -319,4 +316,3 @@ def test_worker_that_is_told_to_end_hands_over_its_results(processes, loaded):
 
         assert first.wait(timeout=60) == 0
         assert future.result() == made  # another run would make another one
-    gc.collect()  # while that warning is not an error

@@ -65,7 +65,7 @@ def _wait_for_scheduler(settings: RunSettings, deadline: float) -> None:
         except Exception as error:  # what is no Dask scheduler may answer anything, and be read as anything
             log.debug("no connection", exc_info=error)
             seen, hopeless = _seen(error, settings)
-            seen = seen or said or "nothing answers there as a Dask scheduler does"  # a last, short try tells little
+            seen = seen or _unreachable(settings) or said or "nothing answers there as a Dask scheduler does"
         else:
             return
         if hopeless or deadline - time.monotonic() < PAUSE_SECONDS:
@@ -109,6 +109,16 @@ def _seen(error: BaseException, settings: RunSettings) -> tuple[str | None, bool
         if passing:
             return passing, False
     return None, False
+
+
+def _unreachable(settings: RunSettings) -> str | None:
+    """Return why not even a plain connection comes about; Dask's error is of its last try, which time may have cut."""
+    host, _, port = str(settings.address).rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PAUSE_SECONDS).close()
+    except OSError as error:
+        return _not_reached(error, settings)
+    return None
 
 
 def _refused_by_tls(cause: BaseException) -> str | None:
