@@ -45,8 +45,7 @@ unit: $(VENV)/dev ## Run the unit tests
 	$(IN_VENV) pytest tests/unit --numprocesses=auto
 
 browser: ## Install Chromium and Graphviz (Debian, root), by which the tests look at pages and pictures
-	@command -v chromium dot >/dev/null && chromium --version >/dev/null 2>&1 && dot -V 2>/dev/null || \
-	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium graphviz >/dev/null; }
+	@dpkg -s chromium graphviz >/dev/null 2>&1 || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium graphviz >/dev/null; }
 
 differential: $(VENV)/dev $(ORACLE)/ready ## Compare flows with Prefect 1, on Python 3.11, and run the property tests
 	$(IN_VENV) pytest tests/differential
