@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from namespaces import HELLO, IMAGE, OWN_NODE, ROOT, flow, run
-from registry import PASSWORD, USER, Registry
+from registry import PASSWORD, Registry
 
 # The node's containerd takes 127.0.0.1 for this machine, and speaks HTTP with it. One registry is for all tests.
 pytestmark = [OWN_NODE, pytest.mark.xdist_group("registry")]
@@ -70,18 +70,16 @@ def registry(tmp_path_factory):
         run("bash", "-c", f"{NODE} {images} | grep -F {made.host}/ | xargs -r {remove}")
 
 
+def dask_flow(*args, env, cwd=None):
+    command = [sys.executable, "-m", "dask_flow", *args]
+    env = {**os.environ, **env}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=240)
+
+
 def build(folder, *args, env, code=0):
     options = run("bash", "-c", f"{NODE} buildah_options").stdout.split()
-    command = ["build", *args, "--builder", "buildah", "--base-image", IMAGE, "--", *options]
-    done = subprocess.run(
-        [sys.executable, "-m", "dask_flow", *command],
-        cwd=folder,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    command = ("build", *args, "--builder", "buildah", "--base-image", IMAGE, "--", *options)
+    done = dask_flow(*command, env=env, cwd=folder)
     assert done.returncode == code, done.stderr
     return done
 
@@ -91,10 +89,13 @@ def chart_options(done):
 
 
 def make_secret(namespace, registry, name="pull"):
-    namespace.kubectl(
-        *("create", "secret", "docker-registry", name, f"--docker-server={registry.host}"),
-        *(f"--docker-username={USER}", f"--docker-password={PASSWORD}"),
+    """Have `dask-flow setup` make the Secret of the login."""
+    done = dask_flow(
+        *("setup", "--image-pull-secret", name, "--image", f"{registry.host}/dev/x", "-n", namespace.name),
+        env=registry.login(),
     )
+    assert done.returncode == 0, done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
     return [{"name": name}]
 
 
@@ -121,6 +122,23 @@ def test_seeds_docker_storage_is_built_pushed_and_run(namespace, registry, tmp_p
     assert "task output_value: Example!" in end.log
     assert namespace.runners()[-1]["spec"]["containers"][0]["image"] == done.stdout.strip()
     assert {end.pod, f"{end.pod}-worker-0"} <= pulled(namespace)
+
+
+def test_submitted_flow_runs_in_its_pushed_image_by_digest(namespace, registry, tmp_path):
+    write_example(tmp_path, registry)
+    built = build(tmp_path, "flow.py", env=registry.login()).stdout.strip()
+    namespace.install("r")
+
+    done = dask_flow(
+        *("submit", "flow.py", "-n", namespace.name, "--name", "run", "--image-pull-secret", "pull", "--watch"),
+        env=registry.login(),
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "task output_value: Example!" in done.stdout
+    assert namespace.runners()[-1]["spec"]["containers"][0]["image"] == built
+    assert "pull secret pull made" in done.stderr
 
 
 def test_image_built_by_options_has_what_the_tasks_need(namespace, registry, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import sys
@@ -48,14 +49,15 @@ def submission_of(
     specs = {each: Path(given[each]) for each in SPECS if given.get(each)}
     places = {f"flow/{path}": file for path, file in {**sent.files, **_declared_files(loaded)}.items()}
     places |= {f"{each}.yaml": path for each, path in specs.items()}
-    told = {**given, **{each: f"{FOLDER}/{each}.yaml" for each in specs}}
+    image = given.get("image") or _declared_image(settings)
+    told = {**given, "image": image, **{each: f"{FOLDER}/{each}.yaml" for each in specs}}
     python_path = {"PYTHONPATH": f"{FOLDER}/flow"} if sent.is_module and sent.files else {}
     submission = Submission(
         run=_run_name(name, given["target"]),
         target=f"{FOLDER}/flow/{sent.target}" if sent.files and not sent.is_module else sent.target,
         files={path: _read(file) for path, file in places.items()},
         options=tuple(run_arguments(options, told)),
-        image=given.get("image") or (settings.image if settings else None),
+        image=image,
         pull_secrets=given.get("image_pull_secrets") or (settings.image_pull_secrets if settings else ()),
         env={"DASK_FLOW_PROGRESS": PROGRESS_SECONDS, **python_path},
     )
@@ -129,6 +131,15 @@ def _loaded(given: Mapping[str, Any], sent: Shipment) -> tuple[Loaded | None, Ru
         where, _, what = str(error).partition(" here; ")
         log.warning("the flow is not checked here: %s here, but the run's image may have it", where or what)
         return None, None
+
+
+def _declared_image(settings: RunSettings | None) -> str | None:
+    """Return the image that the flow declares, by the digest that it has now if it was pushed."""
+    if settings is None or settings.image is None:
+        return None
+    from dask_flow.remote.digest import by_digest
+
+    return by_digest(settings.image, os.environ)
 
 
 def _declared_files(loaded: Loaded | None) -> dict[str, Path]:
