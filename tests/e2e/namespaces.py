@@ -21,6 +21,26 @@ HELLO = (ROOT / "examples/hello.py").read_text()
 SLOW = (
     "import time\ndef main(client, seconds=600):\n    return client.submit(time.sleep, seconds).result() or 'slept'\n"
 )
+# Says on how many workers it was at first, at most and at last, and how many tasks that took.
+UP_AND_DOWN = """
+import time
+def work(n):
+    time.sleep(0.5)
+    return n
+def workers(client):
+    return len(client.scheduler_info(n_workers=-1)["workers"])
+def main(client):
+    at_first, most = workers(client), 0
+    futures = client.map(work, range(40), pure=False)
+    while any(future.status == "pending" for future in futures):
+        most = max(most, workers(client))
+        time.sleep(0.1)
+    while workers(client) > 1:
+        time.sleep(0.1)
+    total = sum(client.gather(futures))
+    runs = [each for each in client.get_task_stream() if str(each["key"]).startswith("work-")]
+    return f"{at_first} to {most} to {workers(client)} workers, total {total} in {len(runs)} runs"
+"""
 
 
 def flow(text, **values):

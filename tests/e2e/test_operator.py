@@ -5,30 +5,15 @@ import re
 
 import pytest
 from dask_operator import INSTALL, installed_definitions
-from namespaces import HELLO, OWN_NODE, SLOW, flow, granted_by, requests
+from namespaces import HELLO, OWN_NODE, SLOW, UP_AND_DOWN, flow, granted_by, requests
 
 # The operator and its definitions are there once for a whole cluster.
 pytestmark = pytest.mark.xdist_group("operator")
 
 KINDS = "daskclusters,daskautoscalers,daskworkergroups,deployments,replicasets,pods,services"
 RUNNER = "psutil.Process(1).children()[0]"
-UP_AND_DOWN = """
-import time
-def work(n):
-    time.sleep(1)
-    return n
-def workers(client):
-    return len(client.scheduler_info(n_workers=-1)["workers"])
-def main(client):
-    at_first, most = workers(client), 0
-    futures = client.map(work, range(40), pure=False)
-    while any(future.status == "pending" for future in futures):
-        most = max(most, workers(client))
-        time.sleep(0.1)
-    while workers(client) > 1:
-        time.sleep(0.1)
-    return f"{at_first} to {most} to {workers(client)} workers, total {sum(client.gather(futures))}"
-"""
+# The operator looks every five seconds.
+SLOWLY_UP_AND_DOWN = UP_AND_DOWN.replace("time.sleep(0.5)", "time.sleep(1)")
 
 
 def install(namespace, text=HELLO, backoff_limit=0, params=None, **cluster):
@@ -126,7 +111,7 @@ def test_flow_runs_and_nothing_is_left(watched):
 
 @OWN_NODE
 def test_runner_uses_every_verb_of_its_role_and_no_other(watched):
-    install(watched, UP_AND_DOWN, maxWorkers=2)
+    install(watched, SLOWLY_UP_AND_DOWN, maxWorkers=2)
     granted = granted_by(watched.get("role", "r-dask-flow"))
 
     end = watched.finish(watched.start(), seconds=180)
@@ -164,7 +149,7 @@ def main(client):
 
 
 def test_autoscaler_grows_and_shrinks_without_losing_a_task(watched):
-    install(watched, UP_AND_DOWN, maxWorkers=3)
+    install(watched, SLOWLY_UP_AND_DOWN, maxWorkers=3)
 
     end = watched.finish(watched.start(), seconds=240)
 

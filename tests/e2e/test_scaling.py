@@ -2,27 +2,7 @@
 
 import re
 
-from namespaces import flow
-
-UP_AND_DOWN = """
-import time
-def work(n):
-    time.sleep(0.5)
-    return n
-def workers(client):
-    return len(client.scheduler_info(n_workers=-1)["workers"])
-def main(client):
-    at_first, most = workers(client), 0
-    futures = client.map(work, range(40), pure=False)
-    while any(future.status == "pending" for future in futures):
-        most = max(most, workers(client))
-        time.sleep(0.1)
-    while workers(client) > 1:
-        time.sleep(0.1)
-    total = sum(client.gather(futures))
-    runs = [each for each in client.get_task_stream() if str(each["key"]).startswith("work-")]
-    return f"{at_first} to {most} to {workers(client)} workers, total {total} in {len(runs)} runs"
-"""
+from namespaces import UP_AND_DOWN, flow
 
 
 def test_adaptive_cluster_grows_and_shrinks_without_losing_or_repeating_a_task(namespace):

@@ -1,8 +1,7 @@
 """Who may speak to a run's cluster, where its key is, and what the runner may do."""
 
 import pytest
-from namespaces import OWN_NODE, flow, granted_by, requests, run, service_account
-from test_scaling import UP_AND_DOWN
+from namespaces import OWN_NODE, UP_AND_DOWN, flow, granted_by, requests, run, service_account
 
 STRANGERS = """
 from distributed import Client, Security
