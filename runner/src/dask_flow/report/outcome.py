@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from dask_flow.errors import InputError
 from dask_flow.log import listed
 from dask_flow.report.tasks import TaskGroup
 
@@ -29,7 +30,10 @@ class Outcome:
 
 
 def announce(outcome: Outcome, spent: Mapping[str, float]) -> None:
-    """Log what ran where, the results, and where the time went: `spent` is in seconds, by what took them."""
+    """Log what ran where, the results, and where the time went: `spent` is in seconds, by what took them.
+
+    Bad input took none to speak of.
+    """
     for group in outcome.tasks:
         count = _counted(group.count, "task")
         if group.items is not None:
@@ -38,7 +42,7 @@ def announce(outcome: Outcome, spent: Mapping[str, float]) -> None:
         log.info("%s: %s%s, %.3f s in all, on %s", group.name, count, more, group.seconds, listed(group.workers))
     for name, text in outcome.results.items():
         log.info("result of %s:%s%s", name, "\n" if "\n" in text else " ", text)
-    if spent:
+    if spent and outcome.exit_code != InputError.exit_code:
         parts = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in spent.items())
         log.info("where the time went: %s; %.2f s in all", parts, sum(spent.values()))
 
