@@ -58,7 +58,7 @@ chart: $(VENV)/dev $(CHECKOV)/ready ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
 e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed node-load-prefect) ## Run the tests on a Kubernetes node
-	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m "not alone" --numprocesses=$(E2E_PROCESSES) --dist=loadgroup --durations=15
+	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m "not alone" --numprocesses=$(E2E_PROCESSES) --durations=15
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m alone
 
 package: ## Package the chart, in dist/: the same bytes for the same commit

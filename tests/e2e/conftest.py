@@ -6,6 +6,25 @@ import subprocess
 import pytest
 from dask_operator import installed_operator
 from namespaces import ROOT, Namespace, run
+from xdist.scheduler import LoadScopeScheduling
+
+# Tests that install the operator, or Argo's definitions, for the whole cluster, and those that share a registry: their
+# names have one of these in them. Each such group runs in one process, a test after the other.
+GROUPS = {
+    "cluster-wide": ("/test_chart.py", "/test_operator.py", "[operator]"),
+    "registry": ("/test_registry.py",),
+}
+
+
+class Grouped(LoadScopeScheduling):
+    """Gives each test to whoever is free, but those of a group to one process."""
+
+    def _split_scope(self, nodeid):
+        return next((group for group, parts in GROUPS.items() if any(part in nodeid for part in parts)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Grouped(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

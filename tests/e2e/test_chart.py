@@ -11,9 +11,6 @@ from chart.rendering import workflow_job
 from dask_operator import installed_operator
 from namespaces import CHART, IMAGE, ROOT, flow, run
 
-# Some of these install the operator, or Argo's definitions, for the whole cluster.
-pytestmark = pytest.mark.xdist_group("operator")
-
 RUNS = sorted(CHART.glob("ci/*-values.yaml"))
 SPOT = ("cloud.google.com/gke-spot=true", "cloud.google.com/gke-provisioning=standard")
 ALL_KINDS = (

@@ -5,8 +5,7 @@ import re
 import pytest
 from namespaces import ROOT, flow
 
-OPERATOR = pytest.param("operator", marks=pytest.mark.xdist_group("operator"))
-KINDS = ("local", "pods", "static", OPERATOR)
+KINDS = ("local", "pods", "static", "operator")
 
 FLOW = """
 import os

@@ -7,9 +7,6 @@ import pytest
 from dask_operator import INSTALL, installed_definitions
 from namespaces import HELLO, OWN_NODE, SLOW, UP_AND_DOWN, flow, granted_by, requests
 
-# The operator and its definitions are there once for a whole cluster.
-pytestmark = pytest.mark.xdist_group("operator")
-
 KINDS = "daskclusters,daskautoscalers,daskworkergroups,deployments,replicasets,pods,services"
 RUNNER = "psutil.Process(1).children()[0]"
 # The operator looks every five seconds.

@@ -11,7 +11,7 @@ from namespaces import HELLO, IMAGE, OWN_NODE, ROOT, flow, run
 from registry import PASSWORD, Registry
 
 # The node's containerd takes 127.0.0.1 for this machine, and speaks HTTP with it. One registry is for all tests.
-pytestmark = [OWN_NODE, pytest.mark.xdist_group("registry")]
+pytestmark = OWN_NODE
 
 NODE = f". {ROOT}/tests/node/common.sh && "
 # The example of the Dask Kubernetes Environment's page, but for the root of the imports.
