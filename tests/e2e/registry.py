@@ -63,7 +63,7 @@ class Registry:
 
     def login(self, password=PASSWORD):
         """Return the environment of who has logged in, with this password."""
-        path = self._folder / f"auth-{password}.json"
+        path = self._folder / f"auth-{'right' if password == PASSWORD else 'wrong'}.json"
         word = base64.b64encode(f"{USER}:{password}".encode()).decode()
         path.write_text(json.dumps({"auths": {self.host: {"auth": word}}}))
         return {"REGISTRY_AUTH_FILE": str(path)}
