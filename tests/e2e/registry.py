@@ -12,9 +12,9 @@ from http import HTTPStatus
 import pytest
 from namespaces import ROOT, run
 
-USER, PASSWORD = "robot", "secret"
-# `htpasswd -nbB robot secret`
-HTPASSWD = "robot:$2a$04$rbu.kj6H4g95W06hawEdoOhJtsP8eT9yKvard4NvRsaQF3zRt5xcG\n"
+USER, PASSWORD = "robot", "open-sesame"
+# `htpasswd -nbB robot open-sesame`
+HTPASSWD = "robot:$2a$04$rbu.kj6H4g95W06hawEdoOMtOQ81xRdVSmHAzn38jYotilihqPxWK\n"
 
 
 class Registry:
