@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CLEAN_UP_GRACE_SECONDS = 1
 CLEAN_UP_TIMEOUT_SECONDS = 20
 # An API server that is away when the flow ends may come back; the Job's pod, told to end, has 30 seconds at most.
-CLEAN_UP_PATIENCE_SECONDS = 90
+CLEAN_UP_PATIENCE_SECONDS = 120
 
 
 class Attempt:
