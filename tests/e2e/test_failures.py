@@ -134,6 +134,7 @@ def test_unschedulable_pods_have_until_the_timeout(namespace):
     assert re.search(r"waiting: pod .*-worker-0 is not scheduled: .* Insufficient cpu", end.log)
 
 
+@pytest.mark.alone
 def test_workers_that_find_no_room_while_others_run_are_named(namespace):
     cpu = run("kubectl", "get", "node", "-o", "jsonpath={.items[0].status.allocatable.cpu}").stdout
     spec = worker_spec(resources={"requests": {"cpu": f"{int(cpu) * 600}m"}})

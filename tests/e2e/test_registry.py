@@ -110,6 +110,7 @@ def write_example(folder, registry):
         (folder / name).write_text(text.replace("gcr.io/", f"{registry.host}/"))
 
 
+@pytest.mark.alone
 def test_seeds_docker_storage_is_built_pushed_and_run(namespace, registry, tmp_path):
     write_example(tmp_path, registry)
 
@@ -121,9 +122,12 @@ def test_seeds_docker_storage_is_built_pushed_and_run(namespace, registry, tmp_p
     assert end.exit_code == 0, end.log
     assert "task output_value: Example!" in end.log
     assert namespace.runners()[-1]["spec"]["containers"][0]["image"] == done.stdout.strip()
-    assert {end.pod, f"{end.pod}-worker-0"} <= pulled(namespace)
+    workers = {f"{end.pod}-worker-0", f"{end.pod}-worker-1"}  # the node may have room for one of them only
+    assert end.pod in pulled(namespace)
+    assert workers & pulled(namespace)
 
 
+@pytest.mark.alone
 def test_submitted_flow_runs_in_its_pushed_image_by_digest(namespace, registry, tmp_path):
     write_example(tmp_path, registry)
     built = build(tmp_path, "flow.py", env=registry.login()).stdout.strip()

@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 
+import pytest
 from namespaces import HELLO, OWN_NODE, ROOT, SEED_IMAGE, flow, run
 
 SEED = (ROOT / "tests/unit/worker_spec.yaml").read_text()
 HOST = "import socket\ndef main(client): return client.submit(socket.gethostname).result()\n"
 
 
+@pytest.mark.alone
 def test_seeds_worker_spec_runs_verbatim_but_for_the_image(namespace):
     spec = SEED.replace("gcr.io/dev/dask-k8s-flow:0.1.0", SEED_IMAGE)
     namespace.install(flow=flow(HELLO), cluster={"workerSpec": spec})
