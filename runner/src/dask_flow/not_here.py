@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any, Never
 
@@ -99,7 +98,7 @@ def refuse_attribute(module: str, name: str) -> Never:
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """The last to be asked for a module: those of Prefect that are not here get an error that helps."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:

@@ -40,6 +40,7 @@ class Task:
     """
 
     is_dask_flow_task = True
+    slug = checkpoint = task_run_name = None
 
     def __init__(  # noqa: PLR0913, PLR0917 - as in Prefect
         self,
@@ -68,7 +69,6 @@ class Task:
         _refuse(cache_for=cache_for, cache_validator=cache_validator, cache_key=cache_key, result=result, target=target)
         self.name = str(name or type(self).__name__)
         _without_effect(self.name, checkpoint=checkpoint, task_run_name=task_run_name, slug=slug)
-        self.slug, self.checkpoint, self.task_run_name = slug, checkpoint, task_run_name
         if isinstance(tags, str):
             raise InputError(f"task {self.name!r}: tags must be a set of tags, not the text {tags!r}")
         self.tags: set[str] = {*(tags or ()), *scope.get().get("tags", ())}
