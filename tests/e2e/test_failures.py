@@ -258,6 +258,18 @@ def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     assert namespace.left(before) == set()
 
 
+def test_drain_of_a_node_takes_worker_pods_too(namespace):
+    namespace.install(flow=flow(SLOW))
+    namespace.start()
+    runner, worker = namespace.running_worker()
+    node = namespace.get("pod", worker)["spec"]["nodeName"]
+
+    options = ("--dry-run=server", "--delete-emptydir-data", "--pod-selector", f"dask-flow/runner={runner}")
+    said = run("kubectl", "drain", node, *options).stdout
+
+    assert f"evicting pod {namespace.name}/{worker}" in said
+
+
 def test_task_that_needs_more_memory_than_there_is_fails_with_the_limit(namespace):
     text = "def eat(): return len(b'x' * 2**30)\ndef main(client): return client.submit(eat).result()\n"
     spec = worker_spec(resources={"limits": {"memory": "300Mi"}})

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from namespaces import OWN_NODE, SLOW, flow
+from namespaces import OWN_NODE, ROOT, SLOW, flow
 
 pytestmark = OWN_NODE  # the volume is a folder of the node, which is this machine
 
@@ -76,6 +76,24 @@ def test_worker_that_ended_early_has_its_log_and_why_in_the_report(namespace, re
     assert "my last words" in (reports / "run" / "logs" / f"{first}.log").read_text()
     assert "exit code 7" in next(each["end"] for each in report["workers"] if each["name"] == first)
     assert (reports / "run" / "logs" / ("scheduler.log" if mode == "runner" else f"{end.pod}-scheduler.log")).exists()
+
+
+def test_run_on_a_static_cluster_has_the_logs_that_dask_keeps(namespace, reports):
+    static = ("-f", ROOT / "values/static.yaml", "--wait", "--timeout", "2m")
+    claim = {"persistentVolumeClaim": "reports"}
+    namespace.install("r", *static, flow=flow(PRINTS), report=claim)
+
+    end = namespace.finish(namespace.start())
+
+    report = read(reports)
+    assert (report["exit_code"], end.exit_code) == (0, 0), end.log
+    logs = {path.name: path.read_text() for path in (reports / "run" / "logs").iterdir()}
+    names = {each["name"] for each in report["workers"]}
+    assert len(names) == len(namespace.workers("Running")) == 2  # they go on
+    assert logs.keys() == {"runner.log", "scheduler.log", *(f"{name}.log" for name in names)}
+    assert "Registered to" in logs[f"{min(names)}.log"]
+    assert report["time"].keys() >= {"starting Python", "connecting", "computing"}
+    assert sum(each["tasks"] for each in report["tasks"]) >= 2
 
 
 def test_cluster_that_cannot_start_has_a_report_for_each_attempt(namespace, reports):

@@ -164,10 +164,10 @@ def test_impossible_declaration_is_refused_by_name(declare, message):
         declare()
 
 
-def run(folder, hooks):
-    (folder / "flow.py").write_text(FLOW.format(hooks=hooks))
+def run(folder, hooks, *options, text=FLOW):
+    (folder / "flow.py").write_text(text.format(hooks=hooks))
     env = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__DASHBOARD_ADDRESS": ":0"}
-    command = [sys.executable, "-m", "dask_flow", "run", "flow.py"]
+    command = [sys.executable, "-m", "dask_flow", "run", "flow.py", *options]
     return subprocess.run(
         command,
         cwd=folder,
@@ -195,3 +195,13 @@ def test_hook_that_fails_fails_the_flow_with_its_traceback(tmp_path, hook):
     assert done.returncode == 1, done.stdout
     assert f"the flow failed: {hook}: ZeroDivisionError: division by zero" in done.stdout
     assert "1 / 0" in done.stdout
+
+
+def test_hook_that_fails_after_the_flow_did_does_not_hide_why(tmp_path):
+    slow = FLOW.replace('print("in the task")', '__import__("time").sleep(60)')
+
+    done = run(tmp_path, "on_exit=lambda: 1 / 0", "--timeout", "0.5", text=slow)
+
+    assert done.returncode == 1, done.stdout
+    assert "on_exit failed:" in done.stdout
+    assert done.stdout.endswith("error: the flow did not finish within --timeout 0.5 s\n")

@@ -1,6 +1,7 @@
 """Requests to an API server that is away, busy or refuses."""
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +13,7 @@ from dask_flow.kube_refusals import UnknownKindError
 
 POD = {"metadata": {"name": "w-0"}}
 CONFLICT = {"message": "Operation cannot be fulfilled on resourcequotas", "reason": "Conflict"}
+ELECTION = {"message": "etcdserver: leader changed"}
 EXISTS = {"message": 'pods "w-0" already exists', "reason": "AlreadyExists"}
 FORBIDDEN = {
     "message": 'pods is forbidden: User "system:serviceaccount:jobs:r" cannot create resource "pods" in API group "" '
@@ -59,7 +61,14 @@ def kube(server, patience_seconds=5):
 
 
 @pytest.mark.parametrize(
-    "refusal", [(503, {"message": "starting"}), (429, {"message": "slow down"}), (409, CONFLICT), (403, FORBIDDEN)]
+    "refusal",
+    [
+        (503, {"message": "starting"}),
+        (429, {"message": "slow down"}),
+        (409, CONFLICT),
+        (403, FORBIDDEN),
+        (500, ELECTION),
+    ],
 )
 def test_request_is_repeated_while_the_server_is_away_busy_or_has_not_read_its_roles(server, refusal):
     server.answers = [refusal, refusal, (201, POD)]
@@ -145,7 +154,7 @@ def test_server_that_is_not_there_is_a_startup_error():
     ("answer", "kind", "message"),
     [
         ((422, {"message": "spec.x: Invalid value"}), InputError, "not valid: spec.x: Invalid value"),
-        ((500, {"message": "etcd"}), StartupError, "refused POST pods with status 500: etcd"),
+        ((418, {"message": "teapot"}), StartupError, "refused POST pods with status 418: teapot"),
     ],
 )
 def test_refusal_is_an_error_of_its_kind_at_once(server, answer, kind, message):
@@ -155,6 +164,26 @@ def test_refusal_is_an_error_of_its_kind_at_once(server, answer, kind, message):
         kube(server).create_pods([POD])
 
     assert len(server.asked) == 1
+
+
+def test_fault_of_the_servers_own_that_stays_is_said_after_a_while(server, monkeypatch):
+    monkeypatch.setattr("dask_flow.kube.FAULT_SECONDS", 0.5)
+    server.answers = [(500, {"message": "failed calling webhook"})] * 3
+
+    with pytest.raises(StartupError, match="refused POST pods with status 500: failed calling webhook"):
+        kube(server, patience_seconds=60).create_pods([POD])
+
+
+def test_silent_connections_are_noticed(tmp_path, monkeypatch):
+    for name in ("token", "namespace"):
+        (tmp_path / name).write_text("jobs")
+    monkeypatch.setattr("dask_flow.kube.SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+
+    pool = Kube.in_cluster()._server.http.connection_from_url("http://127.0.0.1:1")
+
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in pool.conn_kw["socket_options"]
 
 
 def test_lack_of_a_role_is_said_with_the_way_out(server):

@@ -59,7 +59,8 @@ def test_default_pod_is_restricted_owned_and_joins_the_scheduler():
 
     assert made["kind"] == "Pod"
     assert made["metadata"]["ownerReferences"] == [
-        {"apiVersion": "v1", "kind": "Pod", "name": "nightly-x7k2p", "uid": "u-1"}
+        # Without a controller, `kubectl drain` refuses the node.
+        {"apiVersion": "v1", "kind": "Pod", "name": "nightly-x7k2p", "uid": "u-1", "controller": True}
     ]
     assert made["metadata"]["labels"]["dask-flow/run"] == "nightly"
     assert made["spec"]["automountServiceAccountToken"] is False
@@ -166,6 +167,17 @@ def test_long_names_stay_within_a_host_names_63_characters_and_differ_by_attempt
 
     assert len(f"{prefix}-9999") <= 63
     assert "01234567" in prefix
+
+
+def test_labels_of_long_names_stay_within_63_characters_and_differ():
+    runner = copy.deepcopy(RUNNER)
+    both = []
+    for end in ("a", "b"):
+        runner["metadata"] = {"name": "n" * 80 + f".{end}", "namespace": "jobs", "uid": "u-1"}
+        both.append(RunIdentity.of_pod(runner).labels)
+
+    assert all(len(value) == 63 for labels in both for value in labels.values())
+    assert both[0] != both[1]
 
 
 def test_address_says_whether_it_is_tls_and_puts_ipv6_in_brackets():

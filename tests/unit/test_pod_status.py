@@ -33,6 +33,15 @@ def container(**state):
             True,
         ),
         (
+            {
+                "containerStatuses": [
+                    container(waiting={"reason": "ImagePullBackOff", "message": "429 Too Many Requests"})
+                ]
+            },
+            "pod w-0, container worker: ImagePullBackOff: 429 Too Many Requests",
+            False,
+        ),
+        (
             {"phase": "Failed", "reason": "Evicted", "message": "low on memory"},
             "pod w-0 ended: Evicted: low on memory",
             True,

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from dask_flow.clusters.run_objects import RunObjects
+from dask_flow.kube import ExistsError
 from dask_flow.manifests import RunIdentity
 from dask_flow.settings import RunSettings
 from dask_flow.specs import PodTemplate, Templates, default_pod
@@ -14,8 +15,8 @@ IDENTITY = RunIdentity("nightly", "jobs", "nightly-x", "u-1", "10.0.0.7", "flow:
 class FakeKube:
     """Gives the events that it has, and keeps what is asked of it."""
 
-    def __init__(self, pods=(), warnings=()):
-        self.pods, self.warnings, self.asked = pods, warnings, []
+    def __init__(self, pods=(), warnings=(), there=()):
+        self.pods, self.warnings, self.there, self.asked = pods, warnings, there, []
 
     def watch_pods(self, selector, stop):
         yield from self.pods
@@ -25,6 +26,8 @@ class FakeKube:
 
     def create(self, kind, body):
         self.asked.append(("create", kind, body["metadata"]["name"]))
+        if kind in self.there:
+            raise ExistsError(f"{kind} already exists")
         return {"spec": {"clusterIP": "10.96.0.9"}}
 
     def create_pods(self, pods):
@@ -74,6 +77,14 @@ def test_secret_and_service_are_there_before_the_pods_and_all_kinds_are_deleted(
         ("create", "pods", "nightly-x-worker-0"),
         *(("delete", kind, IDENTITY.selector) for kind in ("pods", "secrets", "services")),
     ]
+
+
+def test_request_that_is_repeated_finds_what_the_first_one_made():
+    made = objects(FakeKube(there=("secrets", "services")), scheduler="pod")
+
+    made.create_shared()
+
+    assert made.scheduler_address == "tls://nightly-x-scheduler.jobs:8786"
 
 
 def test_scheduler_that_was_not_schedulable_is_ready_when_it_is():

@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
 from dask_flow.clusters.run_cluster import FORGIVEN_SECONDS
-from dask_flow.clusters.spec_cluster import PodsAdaptive, PodsCluster
+from dask_flow.clusters.spec_cluster import PodsAdaptive, PodsCluster, WorkerPod
+from dask_flow.errors import StartupError
 from dask_flow.pod_status import Problem
+from distributed.core import Status
 
 OOM = Problem("pod w-0 ended: OOMKilled", "OOMKilled")
 
@@ -17,13 +20,28 @@ class Counting(PodsCluster):
     """A PodsCluster that counts failures, without pods and a scheduler."""
 
     scheduler_info = {"workers": {}}  # noqa: RUF012
+    status = Status.running
 
-    def __init__(self, allowed):
+    def __init__(self, allowed=0):
         self.lost = []
         self._on_lost = lambda error: self.lost.append(str(error))
         self._failures_allowed = allowed
         self._failures = Counter()
         self._refusals = 0
+        self._startup_timeout = 60.0
+        self._joins = 0
+        self._joined_at = {}
+        self._fixed_size = None
+        self._ending = set()
+        self.worker_names, self.worker_spec, self.workers, self.later = {}, {}, {}, []
+        self.first_worker = Future()
+        self.objects = SimpleNamespace(
+            processes=1, problems=lambda: ["pod w-1 is not scheduled"], ails=lambda _: False, forget=lambda _: None
+        )
+
+    @property
+    def loop(self):
+        return SimpleNamespace(call_later=lambda *call: self.later.append(call))
 
     def __del__(self):
         pass
@@ -68,6 +86,68 @@ def test_pods_that_never_join_end_the_run_only_if_there_is_no_worker():
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
     assert lost_with_a_worker == []
     assert len(cluster.lost) == 1
+
+
+def joined(name, address="tls://w"):
+    return {"workers": {address: {"name": name}}}
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_run_whose_workers_are_all_gone_ends_if_none_comes_back_in_time(back):
+    cluster = Counting()
+    cluster.scheduler_info = {"workers": {}}
+
+    async def come_and_go():
+        cluster._update_worker_status("add", joined("w-0", "tls://a"))
+        cluster._update_worker_status("remove", "tls://a")
+
+    asyncio.run(come_and_go())
+    ((seconds, still_none, *args),) = cluster.later
+
+    if back:
+        cluster._update_worker_status("add", joined("w-1", "tls://b"))
+    still_none(*args)
+
+    assert seconds == 60
+    assert cluster.lost == (
+        [] if back else ["all workers are gone, and no other joined within 60 s: pod w-1 is not scheduled"]
+    )
+
+
+@pytest.mark.parametrize("recovered", [True, False])
+def test_pod_that_could_not_start_but_did_in_the_meantime_stays(recovered):
+    cluster = Counting(allowed=9)
+    cluster.scheduler_info = {"workers": {}}
+    cluster.worker_spec = {"w-0": {}}
+    cluster._replace("w-0", Problem("busy registry", "ErrImagePull"))
+    ((_, drop, *args),) = cluster.later
+
+    if recovered:
+        cluster._update_worker_status("add", joined("w-0"))
+    asyncio.run(drop(*args))
+
+    assert set(cluster.worker_spec) == ({"w-0"} if recovered else set())
+
+
+def test_pod_whose_deletion_is_refused_is_deleted_later():
+    cluster, asked = Counting(), []
+
+    def delete(name):
+        asked.append(name)
+        if len(asked) == 1:
+            raise StartupError("the Kubernetes API cannot be reached")
+
+    cluster.objects.delete_worker = delete
+
+    async def close():
+        await WorkerPod("tls://s", "w-0", cluster).close()
+        ((_, again),) = cluster.later
+        await again()
+
+    asyncio.run(close())
+
+    assert asked == ["w-0", "w-0"]
+    assert len(cluster.later) == 1
 
 
 class Scheduler:

@@ -55,6 +55,14 @@ def test_template_without_kind_and_without_containers_gets_the_default_one():
     assert [volume["name"] for volume in template.pod["spec"]["volumes"]] == ["data", "tmp"]
 
 
+def test_volume_of_the_default_containers_may_be_the_specs_own():
+    own = {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}
+
+    template = parse({"spec": {"volumes": [own]}})
+
+    assert template.pod["spec"]["volumes"] == [own]
+
+
 def test_jobs_pod_template_is_the_schedulers():
     job = yaml.safe_load("""
     apiVersion: batch/v1

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import dask
 import pytest
+from dask_flow.clusters.dask_logs import scheduler_log
 from dask_flow.clusters.static import cluster
 from dask_flow.clusters.versions import mismatches
 from dask_flow.errors import InputError, StartupError
@@ -27,6 +28,16 @@ FLOWS = {
     "flow": "import time, pathlib\nfrom dask_flow import Flow, task\n"
     "@task\ndef wait(n):\n    pathlib.Path({running!r}).touch()\n    time.sleep(600)\n"
     "with Flow('f') as flow:\n    wait.map([1, 2])\n",
+    "function-that-wraps": "import time, pathlib\n"
+    "def wait():\n    pathlib.Path({running!r}).touch()\n    time.sleep(600)\n"
+    "def main(client):\n    try:\n        return client.submit(wait).result()\n"
+    "    except BaseException as error:\n        raise ValueError('no result') from error\n",
+    "function-without-futures": "import time, pathlib\n"
+    "def main(client):\n    pathlib.Path({running!r}).touch()\n"
+    "    while client.status == 'running':\n        time.sleep(0.05)\n"
+    "    while client.status == 'connecting':\n        time.sleep(0.05)\n"
+    "    if client.status == 'running':\n        raise ModuleNotFoundError('what the run had sent along')\n"
+    "    return client.submit(abs, -1).result()\n",
 }
 
 
@@ -225,7 +236,7 @@ def test_tls_client_of_a_plain_scheduler_is_told_at_once(scheduler, tmp_path):
 
 
 @pytest.mark.parametrize("back", ["at-once", "never"])
-@pytest.mark.parametrize("kind", ["function", "flow"])
+@pytest.mark.parametrize("kind", FLOWS)
 def test_scheduler_that_is_killed_in_mid_run_is_a_lost_cluster(processes, tmp_path, kind, back):
     processes.start_scheduler()
     processes.start_worker()
@@ -244,6 +255,16 @@ def test_scheduler_that_is_killed_in_mid_run_is_a_lost_cluster(processes, tmp_pa
 
     assert runner.returncode == 4, log
     assert "the connection to the Dask scheduler was lost while the flow ran" in log
+
+
+def test_scheduler_that_does_not_give_its_log_is_a_warning(scheduler, caplog):
+    address = scheduler(scheduler_kwargs={"blocked_handlers": ["logs"]})
+
+    with opened(address) as client:
+        lines = scheduler_log(client)
+
+    assert lines == []
+    assert "the scheduler's log cannot be had: ValueError: The 'logs' handler has been explicitly" in caplog.text
 
 
 def test_own_version_may_be_missing_but_not_differ():

@@ -17,7 +17,7 @@ LEAST_LETTERS = 4
 # Functions and constants that make a text, or a part of one, which an error is raised with elsewhere.
 MAKERS = {
     "clusters/operator_objects.py": {"NOT_INSTALLED"},
-    "clusters/run_cluster.py": {"_count"},
+    "clusters/run_cluster.py": {"_count", "_still_none"},
     "clusters/scheduler.py": {"_changed", "_ended"},
     "clusters/static.py": {"_wait_for_scheduler", "_refused_by_tls", "_not_reached"},
     "clusters/temporary.py": {"wait_for_worker"},

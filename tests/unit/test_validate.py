@@ -92,6 +92,43 @@ def test_rights_that_a_runner_needs_and_the_user_lacks_are_named():
     ]
 
 
+@pytest.mark.parametrize(
+    ("resource", "hard", "told"),
+    [
+        ("requests.memory", "8Gi", True),  # a limit alone is a request too
+        ("limits.memory", "8Gi", True),
+        ("memory", "12Gi", False),
+        ("requests.nvidia.com/gpu", "2", True),
+        ("requests.nvidia.com/gpu", "3", False),
+        ("pods", "2", True),
+        ("limits.cpu", "0", False),
+    ],
+)
+def test_quota_that_has_no_room_for_the_workers_is_named(resource, hard, told, tmp_path):
+    limits = {"memory": "4Gi", "nvidia.com/gpu": 1}
+    spec = {"spec": {"containers": [{"name": "worker", "resources": {"limits": limits}}]}}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    options = {"cluster": None, "target": None, "scheduler_spec": None, "worker_spec": tmp_path / "spec.yaml"}
+    quota = {"metadata": {"name": "small"}, "spec": {}, "status": {"hard": {resource: hard}}}
+
+    class Kube:
+        namespace = "jobs"
+
+        def create(self, *_, **__):
+            return {}
+
+        def may(self, *_):
+            return True
+
+        def list_all(self, _):
+            return [quota]
+
+    found = [str(each) for each in cluster_problems(plan({**options, "min_workers": 3}, "jobs"), Kube())]
+
+    assert len(found) == told
+    assert all(text.startswith(f"quota small leaves {hard[:-2] if 'Gi' in hard else hard}") or told for text in found)
+
+
 def test_operators_plan_is_its_cluster_and_nothing_else():
     options = {"cluster": "operator", "target": None, "scheduler_spec": None, "worker_spec": None, "min_workers": 2}
 

@@ -12,6 +12,7 @@ Interrupted            128 + the signal's number; not an Exception, so that no `
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 __all__ = [
     "ClusterLostError",
@@ -21,6 +22,7 @@ __all__ = [
     "Interrupted",
     "NoModuleError",
     "StartupError",
+    "causes_of",
 ]
 
 
@@ -56,6 +58,13 @@ class ClusterLostError(DaskFlowError):
     """The scheduler or the connection to it was lost while the flow ran; another attempt may succeed."""
 
     exit_code = 4
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and what it came of, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class Interrupted(BaseException):

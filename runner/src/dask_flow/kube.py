@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,7 +39,10 @@ CONCURRENCY = 8
 # For how long a request is repeated: an API server that is upgraded or overloaded is back by then.
 PATIENCE_SECONDS = 60
 PAUSES_SECONDS = (0.2, 0.5, 1, 2, 4, 8)
-AWAY = (429, 502, 503, 504)
+AWAY = (408, 429, 502, 503, 504)
+# So long while it says that it is at fault itself: its storage elects a leader, or a webhook is not there.
+FAULT = 500
+FAULT_SECONDS = 15
 # An API server that has just started refuses everything until it has read the Roles.
 ROLES_SECONDS = 3
 ROLES_PAUSE_SECONDS = 0.5
@@ -48,6 +52,14 @@ READ_SECONDS = 30
 LOG_READ_SECONDS = 5
 LOG_LINES = 20_000
 LOG_BYTES = 8 * 2**20
+# A watch of which nothing comes any more is noticed within a minute, not when its time is over.
+KEEPALIVE = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -105,7 +117,8 @@ class Kube:
                 "no access to the Kubernetes API: this process has no service account token. Temporary clusters need "
                 "a pod with automountServiceAccountToken, as the chart's; elsewhere, use --cluster local"
             )
-        http = urllib3.PoolManager(maxsize=CONCURRENCY, ca_certs=str(SERVICE_ACCOUNT / "ca.crt"))
+        ca_certs = str(SERVICE_ACCOUNT / "ca.crt")
+        http = urllib3.PoolManager(maxsize=CONCURRENCY, ca_certs=ca_certs, socket_options=KEEPALIVE)
         url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
         # Kubernetes renews the token, so it is read each time.
         server = Server(http, url, lambda: f"Bearer {(SERVICE_ACCOUNT / 'token').read_text()}")
@@ -314,6 +327,8 @@ class Kube:
                 if isinstance(refusal, ForbiddenError):
                     until = min(until, time.monotonic() + ROLES_SECONDS)
                     pauses = itertools.repeat(ROLES_PAUSE_SECONDS)
+                elif response.status == FAULT:
+                    until = min(until, time.monotonic() + FAULT_SECONDS)
                 elif response.status not in AWAY and not isinstance(refusal, ConflictError):
                     break
             pause = next(pauses)

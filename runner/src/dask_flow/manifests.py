@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,7 @@ RUNNER_LABEL = "dask-flow/runner"
 # Labels of the runner that its other pods share: the chart's NetworkPolicy, and Kueue, select pods by them.
 SHARED_LABELS = ("dask-flow/release", "kueue.x-k8s.io/queue-name")
 DEATH_TIMEOUT_SECONDS = 60
-HOST_NAME_LIMIT = 63
+HOST_NAME_LIMIT = LABEL_LIMIT = 63
 SCHEDULER_PORT = 8786
 DASHBOARD_PORT = 8787
 TLS_PATH = "/etc/dask-flow/tls"
@@ -127,7 +128,7 @@ class RunIdentity:
     @property
     def labels(self) -> dict[str, str]:
         """The labels of every object of this attempt of the run."""
-        return {RUN_LABEL: self.run, RUNNER_LABEL: self.pod_name}
+        return {RUN_LABEL: _label(self.run), RUNNER_LABEL: _label(self.pod_name)}
 
     @property
     def selector(self) -> str:
@@ -137,12 +138,13 @@ class RunIdentity:
     @property
     def leftovers_selector(self) -> str:
         """The label selector of what earlier attempts of the same run may have left."""
-        return f"{RUN_LABEL}={self.run},{RUNNER_LABEL}!={self.pod_name}"
+        return f"{RUN_LABEL}={_label(self.run)},{RUNNER_LABEL}!={_label(self.pod_name)}"
 
     def metadata(self, name: str, component: str, given: Mapping[str, Any] | None = None) -> Manifest:
         """Return an object's metadata: the given one's labels and annotations stay, the run's win.
 
-        The owner makes the garbage collector delete the object when the runner's pod is gone.
+        The owner makes the garbage collector delete the object when the runner's pod is gone; as its controller, it
+        has `kubectl drain` evict the pod rather than refuse the node.
         """
         given = given or {}
         labels = {
@@ -152,8 +154,16 @@ class RunIdentity:
             "app.kubernetes.io/component": component,
             **self.labels,
         }
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": self.pod_name, "uid": self.pod_uid}
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": self.pod_name, "uid": self.pod_uid, "controller": True}
         return {**given, "name": name, "namespace": self.namespace, "labels": labels, "ownerReferences": [owner]}
+
+
+def _label(name: str) -> str:
+    """Return a name as a label's value, which is shorter than a pod's name may be; cut, it differs all the same."""
+    if len(name) <= LABEL_LIMIT:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LABEL_LIMIT - len(digest) - 1].rstrip('-.')}-{digest}"
 
 
 def permissions(settings: RunSettings) -> dict[str, tuple[str, ...]]:

@@ -22,6 +22,12 @@ HOPELESS_WAITING = {
     "CrashLoopBackOff",
 }
 PULLING = {"ErrImagePull", "ImagePullBackOff"}
+# What a registry, a runtime or a kubelet under load says; it tries again by itself.
+PASSING = re.compile(
+    r"too ?many ?requests|internal server error|bad gateway|service unavailable|gateway time-?out|"
+    r"deadline exceeded|i/o timeout|handshake timeout|failed to sync",
+    re.IGNORECASE,
+)
 # What container runtimes and registries say to who may not pull, or did not log in.
 UNAUTHORIZED = re.compile(
     r"unauthori[sz]ed|authori[sz]ation|authenticat|denied|no basic auth|\b40[13]\b", re.IGNORECASE
@@ -88,7 +94,7 @@ def problem(pod: Mapping[str, Any]) -> Problem | None:
             if reason in PULLING and UNAUTHORIZED.search(message):
                 said = f"; {_pull_secrets(pod)}"
             text = f"pod {name}, container {container['name']}: {reason}: {message}".rstrip(": ")
-            return Problem(text + said, reason)
+            return Problem(text + said, reason, hopeless=bool(last) or not PASSING.search(message))
     scheduled = _condition(status, "PodScheduled", "False")
     if scheduled:
         text = f"pod {name} is not scheduled: {scheduled.get('message', '')}"

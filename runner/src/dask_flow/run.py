@@ -10,13 +10,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_flow import declarations, targets
 from dask_flow.clusters import cluster_mode
-from dask_flow.errors import ClusterLostError, DaskFlowError, FlowError, InputError, Interrupted, StartupError
+from dask_flow.errors import (
+    ClusterLostError,
+    DaskFlowError,
+    FlowError,
+    InputError,
+    Interrupted,
+    StartupError,
+    causes_of,
+)
 from dask_flow.flows import FlowResult, adapter_for, name_of
 from dask_flow.history import History
 from dask_flow.log import described, user_traceback
@@ -162,8 +170,11 @@ def _declared(settings: RunSettings) -> Iterator[None]:
     _called(settings.on_start, "on_start")
     try:
         yield
-    finally:
-        _called(settings.on_exit, "on_exit")
+    except BaseException:  # says why the run ended, whatever on_exit comes to
+        with suppress(FlowError):
+            _called(settings.on_exit, "on_exit")
+        raise
+    _called(settings.on_exit, "on_exit")
 
 
 def _called(function: Callable[[], Any] | None, name: str) -> None:
@@ -178,6 +189,8 @@ def _called(function: Callable[[], Any] | None, name: str) -> None:
 @contextmanager
 def _scheduler_logs(client: Client) -> Iterator[None]:
     """Log what the scheduler logs, at its end."""
+    from dask_flow.clusters.dask_logs import scheduler_log
+
     try:
         client.run_on_scheduler(_speak)
     except Exception as error:  # a static cluster may block this, by distributed.scheduler.blocked-handlers
@@ -185,7 +198,7 @@ def _scheduler_logs(client: Client) -> Iterator[None]:
     try:
         yield
     finally:
-        for level, line in reversed(client.get_scheduler_logs()):
+        for level, line in scheduler_log(client):
             log.info("scheduler: %s %s", level.lower(), line)
 
 
@@ -218,7 +231,7 @@ def _supervise(
     client: Client, history: History, settings: RunSettings, events: queue.SimpleQueue[FlowResult | BaseException]
 ) -> FlowResult:
     """Run the flow in a thread and wait for the first of: its end, the loss of the cluster, the timeout, a signal."""
-    flow = history.flow
+    flow, scheduler = history.flow, _scheduler_of(client)
 
     def work() -> None:
         try:
@@ -232,7 +245,7 @@ def _supervise(
     except queue.Empty:
         raise FlowError(f"the flow did not finish within --timeout {settings.timeout:g} s") from None
     for error in event.errors.values() if isinstance(event, FlowResult) else [event]:
-        if _is_lost(error, client):
+        if _is_lost(error, client, scheduler):
             raise _why_lost(error, events)
     if isinstance(event, FlowResult):
         return event
@@ -243,16 +256,31 @@ def _supervise(
     raise FlowError(f"the flow failed: {described(event)}{_what_killed(event, client)}") from event
 
 
-def _is_lost(error: BaseException, client: Client) -> bool:
-    """Tell a lost scheduler from a failure of the user's code: Dask cancels the client's futures then."""
+def _scheduler_of(client: Client) -> str:
+    """Return what the scheduler of a client calls itself; one that is started again has another name."""
+    return str(client.scheduler_info(n_workers=0)["id"])
+
+
+def _is_lost(error: BaseException, client: Client, scheduler: str) -> bool:
+    """Tell a lost scheduler from a failure of the user's code: Dask cancels the client's futures then.
+
+    A static cluster's may be back at once, and the client with it; what the run had there is lost all the same.
+    """
     from asyncio import CancelledError as AsyncCancelledError
     from concurrent.futures import CancelledError
 
+    from distributed.client import ClosedClientError
     from distributed.comm import CommClosedError
 
-    lost = CommClosedError | CancelledError | AsyncCancelledError
-    # A static cluster's scheduler may be back at once, and the client with it; the futures are lost all the same.
-    return isinstance(error, lost) and (client.status != "running" or CONNECTION_LOST in str(error))
+    if client.status == "running" and _scheduler_of(client) != scheduler:
+        return True
+    lost = CommClosedError | CancelledError | AsyncCancelledError | ClosedClientError
+    for cause in causes_of(error):
+        if isinstance(cause, lost) and (client.status != "running" or CONNECTION_LOST in str(cause)):
+            return True
+        if isinstance(cause, OSError) and client.status != "running" and client.scheduler.address in str(cause):
+            return True
+    return False
 
 
 def _why_lost(error: BaseException, events: queue.SimpleQueue[FlowResult | BaseException]) -> BaseException:

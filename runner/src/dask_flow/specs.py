@@ -104,7 +104,9 @@ def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
     spec = pod.setdefault("spec", {})
     if not spec.get("containers"):
         spec["containers"] = default_pod(role)["spec"]["containers"]
-        spec["volumes"] = [*spec.get("volumes", []), *default_pod(role)["spec"]["volumes"]]
+        own = spec.get("volumes") or []
+        names = {each["name"] for each in own}
+        spec["volumes"] = [*own, *(each for each in default_pod(role)["spec"]["volumes"] if each["name"] not in names)]
     replicas = spec.pop("replicas", None)
     if replicas is not None and role == "worker":
         warnings.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -178,10 +178,12 @@ def _need(pod: Manifest, resource: str) -> Decimal:
     """Return how much of a quota's resource a pod takes; 0 for what pods have none of."""
     if resource in {"pods", "count/pods"}:
         return Decimal(1)
-    kind, _, name = resource.rpartition(".")
-    if name not in {"cpu", "memory", "ephemeral-storage"}:
+    kind, dot, name = resource.partition(".")
+    if kind not in {"requests", "limits"}:
+        kind, dot, name = "requests", "", resource
+    if not dot and name not in {"cpu", "memory", "ephemeral-storage"}:
         return Decimal()
-    amounts: Iterable[Any] = (
-        each.get("resources", {}).get(kind or "requests", {}).get(name, 0) for each in pod["spec"]["containers"]
-    )
+    given = [each.get("resources", {}) for each in pod["spec"]["containers"]]
+    # A container that asks for nothing asks for its limits.
+    amounts = (each.get(kind, {}).get(name) or each.get("limits", {}).get(name, 0) for each in given)
     return sum(map(_amount, amounts), start=Decimal())

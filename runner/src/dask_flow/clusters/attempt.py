@@ -139,6 +139,14 @@ class Attempt:
             self._said.add(without_name)
             log.info("waiting: %s", found.text)
 
+    def ails(self, name: str) -> bool:
+        """Return whether something is known that keeps a pod from running now."""
+        return name in self._problems
+
+    def forget(self, name: str) -> None:
+        """Count a pod that is replaced among those that keep others from running no more."""
+        self._problems.pop(name, None)
+
     def problems(self) -> list[str]:
         """Return what keeps pods from running now, each in a sentence."""
         return sorted({found.text for found in list(self._problems.values())})

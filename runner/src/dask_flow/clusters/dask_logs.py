@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dask_flow.history import History
 
-__all__ = ["keep_info", "save_scheduler_log", "saved_at_the_end"]
+__all__ = ["keep_info", "save_scheduler_log", "saved_at_the_end", "scheduler_log"]
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +31,21 @@ def saved_at_the_end(client: Client, history: History) -> None:
 
 def save_scheduler_log(client: Client, folder: Path) -> None:
     """Save the scheduler's log; a failure is logged."""
-    _write(folder / "scheduler.log", _asked(client, "scheduler's log", client.scheduler.logs, n=None) or ())
+    _write(folder / "scheduler.log", scheduler_log(client))
+
+
+def scheduler_log(client: Client) -> list[tuple[str, str]]:
+    """Return level and text of each line that the scheduler has kept; a failure is logged."""
+    return list(reversed(_asked(client, "scheduler's log", client.scheduler.logs, n=None) or ()))
 
 
 def _save_workers(client: Client, folder: Path) -> None:
     ask = partial(client.scheduler.worker_logs, n=None, workers=None, nanny=False)
     logs = _asked(client, "workers' logs", ask) or {}
     workers = client.scheduler_info(n_workers=-1)["workers"] if logs else {}
-    for address, lines in logs.items():
+    for address, newest_first in logs.items():
         name = re.sub(r"[^\w.-]+", "-", f"worker-{workers.get(address, {}).get('name', address)}")
-        _write(folder / f"{name}.log", lines)
+        _write(folder / f"{name}.log", reversed(newest_first))
 
 
 def _asked(client: Client, what: str, ask: Callable[..., Any], **arguments: Any) -> Any:
@@ -49,12 +54,12 @@ def _asked(client: Client, what: str, ask: Callable[..., Any], **arguments: Any)
     try:
         return client.sync(ask, callback_timeout=SECONDS, **arguments)
     except Exception as error:
-        log.warning("the %s cannot be saved: %s", what, described(error))
+        log.warning("the %s cannot be had: %s", what, described(error))
         return None
 
 
-def _write(path: Path, newest_first: Iterable[tuple[str, str]]) -> None:
-    text = "".join(f"{line}\n" for _, line in reversed(list(newest_first)))
+def _write(path: Path, lines: Iterable[tuple[str, str]]) -> None:
+    text = "".join(f"{line}\n" for _, line in lines)
     try:
         if text:
             path.write_text(text)

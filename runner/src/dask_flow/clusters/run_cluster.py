@@ -8,6 +8,8 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from distributed.core import Status
+
 from dask_flow.errors import ClusterLostError, DaskFlowError
 from dask_flow.pod_status import Problem
 
@@ -26,10 +28,13 @@ class RunCluster:
     """A mixin for distributed's Cluster.
 
     `first_worker` is done when a worker joined, or has the reason why none can. `worker_names` gives the worker's name
-    by the address of each that ever joined. `on_lost` is called when too many pods end for the same cause.
+    by the address of each that ever joined. `on_lost` is called when too many pods end for the same cause, and when
+    after the last worker's end none joins within the startup timeout.
     """
 
     scheduler_info: dict[str, Any]
+    status: Status
+    loop: Any
 
     def follow_run(self, objects: Attempt, settings: RunSettings, on_lost: OnLost) -> None:
         """Know nothing of workers yet. To be called before distributed's own __init__, which may tell of some."""
@@ -39,6 +44,8 @@ class RunCluster:
         self.last_problem: Problem | None = None
         self._on_lost = on_lost
         self._failures_allowed = settings.failures_allowed
+        self._startup_timeout = settings.startup_timeout
+        self._joins = 0
         self._failures: Counter[str] = Counter()
         self._joined_at: dict[str, float] = {}
 
@@ -56,8 +63,18 @@ class RunCluster:
         if op == "add":
             self._joined(msg["workers"])
         super()._update_worker_status(op, msg)  # type: ignore[misc]
+        if op == "remove" and not self.scheduler_info["workers"]:
+            self.loop.call_later(self._startup_timeout, self._still_none, self._joins)
+
+    def _still_none(self, joins: int) -> None:
+        """Say that the cluster is lost if no worker has joined since there were so many joins."""
+        if joins == self._joins and self.status == Status.running:
+            seen = "; ".join(self.objects.problems()) or "nothing is known of why"
+            reason = f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}"
+            self._on_lost(ClusterLostError(reason))
 
     def _joined(self, workers: dict[str, Any]) -> None:
+        self._joins += len(workers)
         for address, info in workers.items():
             self.worker_names[address] = info["name"]
             self._joined_at.setdefault(self.pod_of(info["name"]), time.monotonic())

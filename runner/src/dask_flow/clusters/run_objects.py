@@ -42,7 +42,10 @@ class RunObjects(Attempt):
                 self._kube.create("secrets", tls_secret(self.key_pair, self._identity))
         host = self._identity.pod_ip
         if self._templates.scheduler:
-            host = self._kube.create("services", scheduler_service(self._identity))["spec"]["clusterIP"]
+            try:
+                host = self._kube.create("services", scheduler_service(self._identity))["spec"]["clusterIP"]
+            except ExistsError:  # a repeated request; its name leads there too
+                host = f"{self.scheduler_name}.{self._identity.namespace}"
             log.info("scheduler pod requested: %s", self.scheduler_name)
             pod = dask_pod(self._templates.scheduler, self.scheduler_name, self._settings, self._identity)
             self._kube.create_pods([pod])

@@ -50,11 +50,16 @@ class WorkerPod(ProcessInterface):  # type: ignore[misc]
 
     async def close(self) -> None:
         """Delete the pod; its worker drains."""
+        await self._delete()
+        await super().close()
+
+    async def _delete(self) -> None:
+        """Delete the pod, now or later: it takes no more tasks, but room."""
         try:
             await asyncio.to_thread(self._pods.objects.delete_worker, self.name)
         except DaskFlowError as error:
-            log.warning("worker %s could not be deleted: %s", self.name, error)
-        await super().close()
+            log.warning("worker %s could not be deleted, and will be later: %s", self.name, error)
+            self._pods.loop.call_later(REFUSED_SECONDS, self._delete)
 
 
 class PodsAdaptive(Adaptive):  # type: ignore[misc]
@@ -163,7 +168,7 @@ class PodsCluster(RunCluster, SpecCluster):  # type: ignore[misc]
             log.warning("%s; it is replaced", found.text)
             self.last_problem = found
             pause = self._count_failure(found, joined_at)
-        self.loop.call_later(pause, self._drop, name)
+        self.loop.call_later(pause, self._drop, name, joined_at)
 
     def _count_failure(self, found: Problem, joined_at: float | None) -> float:
         """Return the seconds to wait before the next try: the more, the more pods ended before they joined."""
@@ -173,11 +178,17 @@ class PodsCluster(RunCluster, SpecCluster):  # type: ignore[misc]
         self._refusals += 1
         return float(min(2**self._refusals, MAX_PAUSE_SECONDS))
 
-    async def _drop(self, name: str) -> None:
-        """Forget a pod that ended. A cluster of fixed size asks for another now, an adaptive one when it needs it."""
+    async def _drop(self, name: str, joined_at: float | None) -> None:
+        """Forget a pod that ended. A cluster of fixed size asks for another now, an adaptive one when it needs it.
+
+        One that could not start, but did after all in the meantime, stays.
+        """
         self._ending.discard(name)
         if self.status != Status.running:
             return
+        if joined_at is None and self.joined()[name] and not self.objects.ails(name):
+            return
+        self.objects.forget(name)
         self.worker_spec.pop(name, None)
         worker = self.workers.pop(name, None)
         if worker is not None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.clusters import OnLost
-from dask_flow.errors import InputError, StartupError
+from dask_flow.errors import InputError, StartupError, causes_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -101,7 +101,7 @@ async def _knock(address: str | None, seconds: float, arguments: dict[str, Any])
 
 def _seen(error: BaseException, settings: RunSettings) -> tuple[str | None, bool]:
     """Return what an error says of the address, if anything, and whether it is hopeless to wait for a change."""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         hopeless = _refused_by_tls(cause)
         if hopeless:
             return hopeless, True
@@ -140,12 +140,6 @@ def _not_reached(cause: BaseException, settings: RunSettings) -> str | None:
     if isinstance(cause, ConnectionError):
         return "the other side closed the connection" + ("" if settings.tls else "; does it speak tls://?")
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _wait_for_workers(client: Client, settings: RunSettings, deadline: float) -> None:
