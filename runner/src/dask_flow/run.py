@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -244,9 +244,9 @@ def _supervise(
         event = events.get(timeout=settings.timeout)
     except queue.Empty:
         raise FlowError(f"the flow did not finish within --timeout {settings.timeout:g} s") from None
-    for error in event.errors.values() if isinstance(event, FlowResult) else [event]:
-        if _is_lost(error, client, scheduler):
-            raise _why_lost(error, events)
+    loss = _loss([*event.errors.values()] if isinstance(event, FlowResult) else [event], client, scheduler)
+    if loss:
+        raise _why_lost(loss, events)
     if isinstance(event, FlowResult):
         return event
     if isinstance(event, DaskFlowError):
@@ -261,19 +261,24 @@ def _scheduler_of(client: Client) -> str:
     return str(client.scheduler_info(n_workers=0)["id"])
 
 
-def _is_lost(error: BaseException, client: Client, scheduler: str) -> bool:
-    """Tell a lost scheduler from a failure of the user's code: Dask cancels the client's futures then.
+def _loss(errors: Sequence[BaseException], client: Client, scheduler: str) -> BaseException | None:
+    """Return the error that is of a lost scheduler, if one is.
 
     A static cluster's may be back at once, and the client with it; what the run had there is lost all the same.
     """
+    if errors and client.status == "running" and _scheduler_of(client) != scheduler:
+        return errors[0]
+    return next((error for error in errors if _is_lost(error, client)), None)
+
+
+def _is_lost(error: BaseException, client: Client) -> bool:
+    """Tell a lost scheduler from a failure of the user's code: Dask cancels the client's futures then."""
     from asyncio import CancelledError as AsyncCancelledError
     from concurrent.futures import CancelledError
 
     from distributed.client import ClosedClientError
     from distributed.comm import CommClosedError
 
-    if client.status == "running" and _scheduler_of(client) != scheduler:
-        return True
     lost = CommClosedError | CancelledError | AsyncCancelledError | ClosedClientError
     for cause in causes_of(error):
         if isinstance(cause, lost) and (client.status != "running" or CONNECTION_LOST in str(cause)):
