@@ -218,7 +218,7 @@ CLUSTER = [
     ),
     Scenario(
         pages=("docs/images.md",),
-        steps=("helm install nightly charts/dask-flow --set image.repository", "kubectl create secret"),
+        steps=("helm install nightly charts/dask-flow --set-string image.repository", "kubectl create secret"),
         instead={
             "--docker-password=…": "--docker-password=secret",
             "me/nightly …": "me/nightly",

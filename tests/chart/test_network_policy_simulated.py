@@ -26,7 +26,6 @@ OTHERS = {
     "stranger elsewhere": ("elsewhere", {"app": "stranger"}),
     "prometheus": ("monitoring", {"app": "prometheus"}),
     "impostor elsewhere": ("elsewhere", {"dask-flow/release": "r-dask-flow"}),
-    "operator": ("dask-operator", {"app.kubernetes.io/name": "dask-kubernetes-operator"}),
 }
 ADDRESSES = {"internet": "203.0.113.7", "api": "10.96.0.1", "ingress controller's host": "192.0.2.1"}
 POD_IP = "10.0.0.7"
@@ -117,10 +116,17 @@ def made_by_a_runner(role, identity):
     return pod["metadata"]["labels"]
 
 
+@pytest.fixture(scope="session")
+def operator(complete_chart):
+    """The labels of the Dask operator's pods, as its chart has them."""
+    deployment = complete_chart.only("Deployment", operator={"enabled": True})
+    return deployment["spec"]["template"]["metadata"]["labels"]
+
+
 def peer(name, pods):
     if name in ADDRESSES:
         return {"IP": ADDRESSES[name]}
-    namespace, labels = OTHERS.get(name) or ("ns", pods[name])
+    namespace, labels = OTHERS.get(name) or ("dask-operator" if name == "operator" else "ns", pods[name])
     known = {"Namespace": namespace, "NamespaceLabels": {"kubernetes.io/metadata.name": namespace}, "PodLabels": labels}
     return {"IP": POD_IP, "Internal": known}
 
@@ -153,10 +159,10 @@ def simulated(objects, traffic, folder):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_policies_let_through_what_they_should_and_nothing_else(chart, tmp_path, scenario):
+def test_policies_let_through_what_they_should_and_nothing_else(chart, operator, tmp_path, scenario):
     values, *cases = SCENARIOS[scenario]
     objects, other = rendered(chart, values), rendered(chart, {}, release="other")
-    pods = pods_of(objects) | {"worker of another release": pods_of(other)["worker"]}
+    pods = pods_of(objects) | {"worker of another release": pods_of(other)["worker"], "operator": operator}
     traffic = [(peer(source, pods), peer(destination, pods), port) for source, destination, port, _ in cases]
 
     answers = simulated([*objects, *other], traffic, tmp_path)

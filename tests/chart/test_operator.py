@@ -34,7 +34,18 @@ def test_operator_is_installed_with_its_kinds(complete_chart):
     kinds = {each["spec"]["names"]["kind"] for each in objects if each["kind"] == "CustomResourceDefinition"}
 
     assert {"DaskCluster", "DaskWorkerGroup", "DaskAutoscaler"} <= kinds
-    assert [each["metadata"]["name"] for each in objects if each["kind"] == "Deployment"] == ["r-operator"]
+    assert [each["metadata"]["name"] for each in objects if each["kind"] == "Deployment"] == [
+        "r-dask-kubernetes-operator"
+    ]
+
+
+@pytest.mark.parametrize("given", [{}, {"nameOverride": "other"}])
+def test_policy_knows_the_installed_operators_pods(complete_chart, given):
+    values = {"operator": {**ON["operator"], **given}, "cluster": {"mode": "operator"}}
+    operator = complete_chart.only("Deployment", **values)["spec"]["template"]["metadata"]["labels"]
+    (rule,) = complete_chart.only("NetworkPolicy", **values)["spec"]["ingress"][1]["from"]
+
+    assert rule["podSelector"]["matchLabels"].items() <= operator.items()
 
 
 def test_operators_values_reach_its_chart(complete_chart):

@@ -3,12 +3,15 @@
 import base64
 import importlib
 import json
+import re
 
 import pytest
-from rendering import env, pod_templates
+import yaml
+from rendering import env, pod_templates, with_jobs
 
 FLOW = {"files": {"flow.py": "def main(): return 1\n"}}
 STATIC = {"enabled": True}
+DASHBOARD = {"ingress": {"enabled": True, "className": "123", "hosts": ["dask.example"]}}
 REGISTRY = {"server": "ghcr.io", "username": "me", "password": "secret", "email": "me@example.org"}
 CLAIM = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
 ALL_MODES = [
@@ -33,6 +36,9 @@ def pull_secrets(template):
         ("ghcr.io/dask-flow/dask-flow", "mirror:5000/x/dask-flow/dask-flow:t"),
         ("localhost/flow", "mirror:5000/x/flow:t"),
         ("registry:5000/flow", "mirror:5000/x/flow:t"),
+        ("localhost:5000/flow", "mirror:5000/x/flow:t"),
+        ("127.0.0.1:5000/dev/flow", "mirror:5000/x/dev/flow:t"),
+        ("ghcr.io/me/flow", "mirror:5000/x/me/flow:t"),
         ("library/flow", "mirror:5000/x/library/flow:t"),
         ("flow", "mirror:5000/x/flow:t"),
     ],
@@ -99,12 +105,43 @@ def test_common_labels_and_annotations_are_everywhere_and_change_no_selector(cha
     before, after = chart.objects(**{"flow": FLOW, **values}), chart.objects(**{"flow": FLOW, **values, **common})
 
     assert len(before) == len(after)
-    for each in [*after, *pod_templates(after)]:
+    job_templates = [each["spec"]["jobTemplate"] for each in after if each["kind"] == "CronJob"]
+    for each in [*after, *pod_templates(after), *job_templates]:
         assert each["metadata"]["labels"]["team"] == "a"
         assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "dask-flow"
         assert each["metadata"]["annotations"]["cost"] == "1"
     for one, other in zip(before, after, strict=True):
         assert one.get("spec", {}).get("selector") == other.get("spec", {}).get("selector")
+
+
+@pytest.mark.parametrize("name", ["1234", "1e5", "true"])
+@pytest.mark.parametrize(
+    "values", [*ALL_MODES[:4], {"static": {**STATIC, "tls": {"secretName": "123"}, "dashboard": DASHBOARD}}]
+)
+def test_names_that_look_like_other_values_are_texts(chart, values, name):
+    account = {"serviceAccount": {"name": name}, "report": {"persistentVolumeClaim": name}}
+    override = {"fullnameOverride": "x"} if "static" in values else {"nameOverride": name}
+    run = {**values.get("run", {}), "queueName": name}
+    done = chart.run({"flow": FLOW, **values, **account, **override, "run": run}, release=name, namespace=name)
+    objects = with_jobs(list(yaml.safe_load_all(done.stdout)))
+
+    assert objects, done.stderr
+    for each in objects:
+        labels = each["metadata"]["labels"]
+        assert (each["metadata"]["namespace"], labels["app.kubernetes.io/instance"]) == (name, name)
+    assert [(key, value) for key, value in texts(objects) if not isinstance(value, str)] == []
+
+
+def texts(value):
+    """Yield, by their keys, what are names and labels, anywhere in a value."""
+    if isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if not isinstance(each, (dict, list)) and re.search(r"[nN]ame$|^namespace$|^kueue|\.io/", key):
+                yield key, each
+            yield from texts(each)
 
 
 def test_runners_pod_has_its_own_labels_and_annotations(chart):

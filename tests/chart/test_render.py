@@ -183,6 +183,39 @@ def test_settings_are_options_of_the_runner(chart):
     assert parse_args(given["DASK_FLOW_ARGS"], ()) == ("--days", "007")
 
 
+def test_great_numbers_are_written_as_whole_ones(chart):
+    cluster = {"allowedFailures": 1_000_000, "startupTimeoutSeconds": 1_209_600}
+    limits = {"activeDeadlineSeconds": 2_000_000, "ttlSecondsAfterFinished": 1_209_600, "backoffLimit": 3_000_000}
+    of_cronjobs = {
+        "startingDeadlineSeconds": 1_000_000,
+        "successfulJobsHistoryLimit": 1_000_000,
+        "failedJobsHistoryLimit": 1_000_001,
+    }
+    run = {"mode": "cronjob", "schedule": "0 3 * * *", **limits, **of_cronjobs}
+    spec = chart.only("CronJob", flow=FLOW, cluster=cluster, run=run)["spec"]
+    job = spec["jobTemplate"]["spec"]
+    given = env(job["template"]["spec"])
+    found = [spec[name] for name in of_cronjobs] + [job[name] for name in limits]
+
+    assert (given["DASK_FLOW_ALLOWED_FAILURES"], given["DASK_FLOW_STARTUP_TIMEOUT"]) == ("1000000", "1209600")
+    assert found == [*of_cronjobs.values(), *limits.values()]
+    assert {type(each) for each in found} == {int}
+
+
+def test_users_environment_wins_over_the_charts_by_name(chart):
+    timeout = {"name": "DASK_FLOW_STARTUP_TIMEOUT", "value": "9"}
+    given = [
+        timeout,
+        {"name": "A", "value": "1"},
+        {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ]
+    for each in pod_templates(chart.objects(flow={**FLOW, "env": given})):
+        variables = each["spec"]["containers"][0]["env"]
+
+        assert [each for each in variables if each["name"] == timeout["name"]] == [timeout]
+        assert variables[-2:] == given[1:]
+
+
 def test_the_runner_accepts_the_environment_that_the_chart_gives(chart, tmp_path):
     path = tmp_path / "flow.py"
     path.write_text("def main(n): return n\n")
@@ -240,7 +273,7 @@ def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
 
 def test_files_are_mounted_where_the_target_is(chart):
     text = '"""Odd: {{ not a template }} %s\\n\ttab"""\n' % ("x" * 300)
-    files = {"flow.py": text, "other.py": " leading"}
+    files = {"123": "", "flow.py": text, "other.py": " leading"}
     objects = chart.objects(flow={"files": files, "target": "flow.py:main"})
     volume = next(
         each for each in chart.pod(flow={"files": files, "target": "flow.py"})["volumes"] if each["name"] == "files"
@@ -248,12 +281,13 @@ def test_files_are_mounted_where_the_target_is(chart):
 
     assert next(each["data"] for each in objects if each["kind"] == "ConfigMap") == files
     assert [item["path"] for item in volume["projected"]["sources"][0]["configMap"]["items"]] == [
+        "flow/123",
         "flow/flow.py",
         "flow/other.py",
     ]
 
 
-@pytest.mark.parametrize("target", ["package.module:flow", "/opt/flows/flow.py"])
+@pytest.mark.parametrize("target", ["package.module:flow", "/opt/flows/flow.py", "x #y", "{{ x }}", "s3://b/a: 1.py"])
 def test_target_may_be_in_the_image(chart, target):
     pod = chart.pod(flow={"target": target})
 

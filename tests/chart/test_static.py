@@ -1,5 +1,7 @@
 """The cluster that stays: its scheduler, its workers, and what leads to them."""
 
+import re
+
 import click
 import dask.config
 import pytest
@@ -180,12 +182,34 @@ def test_groups_differ_from_the_worker_in_what_they_say(chart):
 
 
 def test_groups_have_budgets_of_their_own(chart):
-    worker = {"podDisruptionBudget": {"maxUnavailable": None, "minAvailable": "50%"}}
+    worker = {"podDisruptionBudget": {"minAvailable": "50%"}}
     budgets = chart.of_kind("PodDisruptionBudget", **static(worker=worker, workerGroups=GROUPS))
 
     assert set(budgets) == {WORKER, f"{WORKER}-gpu"}
-    assert budgets[f"{WORKER}-gpu"]["spec"]["minAvailable"] == "50%"
-    assert budgets[f"{WORKER}-gpu"]["spec"].get("maxUnavailable") is None
+    assert limits(budgets[f"{WORKER}-gpu"]) == {"minAvailable": "50%"}
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({"minAvailable": 1}, {"minAvailable": 1}),
+        ({"minAvailable": None}, {"maxUnavailable": 1}),
+        ({"maxUnavailable": 2}, {"maxUnavailable": 2}),
+        (
+            {"minAvailable": 0, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
+            {"minAvailable": 0, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
+        ),
+    ],
+)
+def test_budget_has_one_of_its_two_limits(chart, given, limit):
+    values = static(worker={"podDisruptionBudget": given}, workerGroups=[{"name": "big", "podDisruptionBudget": given}])
+    budgets = chart.of_kind("PodDisruptionBudget", **values)
+
+    assert [limits(each) for each in budgets.values()] == [limit, limit]
+
+
+def limits(budget):
+    return {key: value for key, value in budget["spec"].items() if key != "selector"}
 
 
 def test_budget_allows_one_disruption_or_is_not_there(chart):
@@ -294,6 +318,25 @@ def test_services_lead_to_ports_of_the_scheduler(chart):
         ),
     }
     assert ports == {"tcp-comm", "http-dashboard"}
+
+
+@pytest.mark.parametrize(
+    ("release", "values"), [("a.b", {}), ("1abc", {"fullnameOverride": "abc"}), (f"{'a' * 51}.b", {})]
+)
+def test_services_have_valid_names_whatever_the_releases(chart, release, values):
+    done = chart.run(static() | values, release=release)
+    services = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "Service"]
+
+    assert len(services) == 2, done.stderr
+    for each in services:
+        assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", each["metadata"]["name"])
+
+
+def test_release_that_begins_with_a_digit_is_told_how_to_name_its_services(chart):
+    done = chart.run(static(), release="1abc")
+
+    assert "1abc-dask-flow begins with a digit; set fullnameOverride" in done.stderr
+    assert chart.run({}, release="1abc").returncode == 0
 
 
 def test_ingress_leads_to_the_dashboards_service(chart):

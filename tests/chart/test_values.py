@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from dask_flow import cli
-from rendering import CHART, env
+from rendering import CHART, Chart, env
 from template_values import used_values
 
 ROOT = CHART.parents[1]
@@ -50,6 +50,8 @@ WRONG = [
     ({"run": {"concurrencyPolicy": "Maybe"}}, "concurrencyPolicy"),
     ({"flow": {"files": {"a.py": "", "b.py": ""}}}, "flow.files has several files; set flow.target .* a.py, b.py"),
     ({"flow": {"files": {"a/b.py": ""}}}, "a/b.py"),
+    ({"flow": {"files": {**dict.fromkeys(map(str, range(20)), ""), "a/b.py": ""}}}, "flow/files.* properties 'a/b.py'"),
+    ({"flow": {"files": {"a.py": 1}}}, "flow/files/a.py.*string"),
     ({"flow": {"env": [{"value": "1"}]}}, "name"),
     ({"flow": {"args": "--days 7"}}, "args"),
     ({"flow": {"args": [7]}}, "args"),
@@ -65,6 +67,10 @@ WRONG = [
     ({"static": {"worker": {"memoryLimit": 5}}}, "memoryLimit"),
     ({"static": {"worker": {"daskResources": {"GPU": "1"}}}}, "GPU"),
     ({"static": {"worker": {"daskResources": {"A B": 1}}}}, "A B"),
+    (
+        {"static": {"worker": {"daskResources": {**dict.fromkeys(map(str, range(20)), 1), "A B": 1}}}},
+        "daskResources.* properties 'A B'",
+    ),
     ({"static": {"worker": {"terminationGracePeriodSeconds": 0}}}, "terminationGracePeriodSeconds"),
     ({"static": {"workerGroups": [{"replicas": 1}]}}, "name"),
     ({"static": {"workerGroups": [{"name": "x", "replica": 1}]}}, "replica"),
@@ -81,10 +87,13 @@ WRONG = [
     ({"metrics": {"serviceMonitor": {"enabled": True}}}, "are for the static cluster; set static.enabled=true"),
     ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
     ({"operator": {"enabled": "yes"}}, "operator"),
+    ({"operator": {"nameOverride": ""}}, "/operator/nameOverride"),
     ({"nameOverride": "My_name"}, "nameOverride"),
     ({"fullnameOverride": "x" * 53}, "fullnameOverride"),
     ({"image": {"repository": ""}}, "repository"),
     ({"image": {"repository": "ghcr.io/flow:1 "}}, "repository"),
+    ({"image": {"repository": "flow:1"}}, "/image/repository"),
+    ({"image": {"repository": "ghcr.io:443/me/flow:1"}}, "/image/repository"),
     ({"image": {"tag": 1.1}}, "/image/tag.*string"),
     ({"image": {"tag": "a/b"}}, "/image/tag"),
     ({"image": {"registry": "ghcr.io"}}, "registry"),
@@ -142,6 +151,21 @@ WRONG = [
 @pytest.mark.parametrize(("values", "message"), WRONG)
 def test_wrong_values_are_refused_with_their_key(chart, values, message):
     assert re.search(message, chart.error(**values))
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "such"),
+    [("n", "false", "n"), ("no", "false", "n"), ("off", "false", "n"), ("y", "true", "y"), ("on", "true", "y")],
+)
+@pytest.mark.parametrize("helm", ["helm3", "helm"])
+def test_parameters_whose_names_yaml_reads_as_truth_values_are_refused(tmp_path, helm, name, read, such):
+    (tmp_path / "plain.yaml").write_text(f"flow: {{params: {{{name}: 4}}}}\n")
+    (tmp_path / "quoted.yaml").write_text(f'flow: {{params: {{"{name}": 4}}}}\n')
+    plain, quoted = (Chart(helm=helm).run({}, "-f", tmp_path / f"{each}.yaml") for each in ("plain", "quoted"))
+
+    assert f"flow.params has the key {read}: YAML reads {such}" in plain.stderr
+    assert f'quote the parameter\'s name, such as "{such}": 4' in plain.stderr
+    assert f'{{"{name}":4}}' in quoted.stdout
 
 
 def test_a_minimum_alone_is_no_mistake(chart):

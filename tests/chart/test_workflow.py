@@ -64,6 +64,13 @@ def test_job_is_that_of_the_other_modes_but_for_its_parameters_and_its_end(chart
     assert made["spec"]["ttlStrategy"] == {"secondsAfterCompletion": 60}
 
 
+@pytest.mark.parametrize(("seconds", "strategy"), [(0, 0), (1_209_600, 1_209_600), (None, None)])
+def test_workflow_goes_when_the_values_say(chart, seconds, strategy):
+    found = template(chart, run={"ttlSecondsAfterFinished": seconds})["spec"].get("ttlStrategy", {})
+
+    assert repr(found.get("secondsAfterCompletion")) == repr(strategy)
+
+
 def test_argo_may_do_what_it_needs_and_no_more(chart):
     values = {"flow": FLOW, "run": {"mode": "workflow"}}
     role = chart.of_kind("Role", **values)["r-dask-flow-workflow"]

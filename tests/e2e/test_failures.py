@@ -200,7 +200,7 @@ def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
 
 def test_next_attempt_makes_room_before_it_asks_for_pods(namespace):
     cluster = {"scheduler": "pod", "maxWorkers": 1}
-    namespace.install(flow=flow(SLOW, params={"seconds": 2}), run={"backoffLimit": 1}, cluster=cluster)
+    namespace.install(flow=flow(SLOW, params={"seconds": 10}), run={"backoffLimit": 1}, cluster=cluster)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": {"hard": {"pods": "3"}}}
     namespace.apply(quota)
     namespace.wait_for(lambda: "hard" in namespace.get("resourcequota", "one")["status"], "the quota")
@@ -241,7 +241,7 @@ def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     text += "    runs = [each for each in client.get_task_stream() if str(each['key']).startswith('square')]\n"
     text += "    return f'{total} in {len(runs)} runs'\n"
     cluster = {"minWorkers": 2, "maxWorkers": 2, **({"workerSpec": worker_spec(args=args)} if args else {})}
-    namespace.install(flow=flow(text), cluster=cluster)
+    namespace.install(flow=flow(text, params={"count": 36}), cluster=cluster)  # so long as a deletion may take
     before = namespace.objects()
     namespace.start()
     namespace.running_worker()
@@ -253,7 +253,7 @@ def test_deleted_worker_hands_over_and_no_task_runs_twice(namespace, args):
     end = namespace.finish()
 
     assert end.exit_code == 0, end.log
-    assert "result of main: 506 in 12 runs" in end.log
+    assert f"result of main: {sum(n * n for n in range(36))} in 36 runs" in end.log
     assert "was deleted; it is replaced" in end.log
     assert namespace.left(before) == set()
 

@@ -2,16 +2,16 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{/* A CronJob's name has at most 52 characters. */}}
+{{/* A CronJob's name has at most 52 characters, a Service's no dot. */}}
 {{- define "dask-flow.fullname" -}}
 {{- $name := include "dask-flow.name" . }}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
-{{- .Values.fullnameOverride | default $full | trunc 52 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | default $full | replace "." "-" | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "dask-flow.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "dask-flow.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dask-flow.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "dask-flow.labels" -}}
@@ -23,8 +23,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* An object's metadata, given `root`, its `name` or the `suffix` of the release's, and `labels` and `annotations` of its own. */}}
 {{- define "dask-flow.metadata" -}}
-name: {{ .name | default (printf "%s%s" (include "dask-flow.fullname" .root) (.suffix | default "")) }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | default (printf "%s%s" (include "dask-flow.fullname" .root) (.suffix | default "")) | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 {{ include "dask-flow.marks" (merge (dict "own" (include "dask-flow.labels" .root | fromYaml)) .) }}
 {{- end }}
 

@@ -1,10 +1,10 @@
 {{/* The spec of a run's Job. */}}
 {{- define "dask-flow.jobSpec" -}}
 {{- with .Values.run }}
-backoffLimit: {{ .backoffLimit }}
-{{- with .activeDeadlineSeconds }}{{ printf "activeDeadlineSeconds: %v" . | nindent 0 }}{{ end }}
+backoffLimit: {{ int64 .backoffLimit }}
+{{- with .activeDeadlineSeconds }}{{ int64 . | printf "activeDeadlineSeconds: %d" | nindent 0 }}{{ end }}
 {{- $hasTtl := not (or (kindIs "invalid" .ttlSecondsAfterFinished) (eq .mode "workflow")) }}
-{{- if $hasTtl }}{{ printf "ttlSecondsAfterFinished: %v" .ttlSecondsAfterFinished | nindent 0 }}{{ end }}
+{{- if $hasTtl }}{{ int64 .ttlSecondsAfterFinished | printf "ttlSecondsAfterFinished: %d" | nindent 0 }}{{ end }}
 {{- if .suspend }}{{ nindent 0 "suspend: true" }}{{ end }}
 {{- end }}
 podFailurePolicy:
@@ -34,5 +34,5 @@ template:
 
 {{/* The label by which Kueue admits a run's Job; runners hand it on to their workers. */}}
 {{- define "dask-flow.queueLabels" -}}
-{{- with .Values.run.queueName }}kueue.x-k8s.io/queue-name: {{ . }}{{ end }}
+{{- with .Values.run.queueName }}kueue.x-k8s.io/queue-name: {{ quote . }}{{ end }}
 {{- end }}

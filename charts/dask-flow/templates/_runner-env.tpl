@@ -21,7 +21,7 @@
   "ARGS" (empty .Values.flow.args | ternary "" (toJson .Values.flow.args)) }}
 {{- range $name, $value := $settings }}
 {{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
-- {name: DASK_FLOW_{{ $name }}, value: {{ quote $value }}}
+- {name: DASK_FLOW_{{ $name }}, value: {{ kindIs "float64" $value | ternary (toJson $value) $value | quote }}}
 {{- end }}
 {{- end }}
 {{- if include "dask-flow.runnerTlsSecret" . }}
@@ -30,7 +30,5 @@
 {{- if and (not .Values.cluster.address) (include "dask-flow.address" .) }}
 - {name: DASK_DISTRIBUTED__DASHBOARD__LINK, value: {{ include "dask-flow.static.dashboardLink" . | quote }}}
 {{- end }}
-{{- with .Values.flow.env }}
-{{ toYaml . }}
-{{- end }}
+{{- with .Values.flow.env }}{{ toYaml . | nindent 0 }}{{ end }}
 {{- end }}

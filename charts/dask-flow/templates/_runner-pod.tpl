@@ -1,7 +1,7 @@
 {{/* The runner's pod. */}}
 {{- define "dask-flow.runnerPodSpec" -}}
 restartPolicy: Never
-serviceAccountName: {{ include "dask-flow.serviceAccountName" . }}
+serviceAccountName: {{ include "dask-flow.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ include "dask-flow.makesCluster" . | default "false" }}
 priorityClassName: {{ .Values.run.priorityClassName | quote }}
 {{ include "dask-flow.podDefaults" . }}
@@ -10,13 +10,12 @@ containers:
     {{- include "dask-flow.containerDefaults" . | nindent 4 }}
     args:
       - run
-      {{- with include "dask-flow.target" . }}{{ printf "- %s" . | nindent 6 }}{{ end }}
+      {{- with include "dask-flow.target" . }}{{ toJson . | printf "- %s" | nindent 6 }}{{ end }}
       {{- range $name, $_ := eq .Values.run.mode "workflow" | ternary .Values.flow.params dict }}
       - --param
       - PARAMETER({{ $name }})
       {{- end }}
-    env:
-      {{- include "dask-flow.runnerEnv" . | nindent 6 }}
+    env: {{ include "dask-flow.runnerEnv" . | fromYamlArray | dict "key" "name" "items" | include "dask-flow.unique" }}
     envFrom: {{ toJson .Values.flow.envFrom }}
     resources: {{ toJson .Values.runner.resources }}
     volumeMounts:
@@ -33,7 +32,7 @@ volumes:
   - {name: files, projected: {sources: {{ toJson . }}}}
   {{- end }}
   {{- with include "dask-flow.reportClaim" . }}
-  - {name: report, persistentVolumeClaim: {claimName: {{ . }}}}
+  - {name: report, persistentVolumeClaim: {claimName: {{ quote . }}}}
   {{- end }}
 {{- end }}
 
@@ -48,6 +47,6 @@ volumes:
 - configMap: {name: {{ include "dask-flow.fullname" . }}-specs}
 {{- end }}
 {{- with include "dask-flow.runnerTlsSecret" . }}
-- secret: {name: {{ . }}, items: [{key: ca.crt, path: tls/ca.crt}, {key: tls.crt, path: tls/tls.crt}, {key: tls.key, path: tls/tls.key}]}
+- secret: {name: {{ quote . }}, items: [{key: ca.crt, path: tls/ca.crt}, {key: tls.crt, path: tls/tls.crt}, {key: tls.key, path: tls/tls.key}]}
 {{- end }}
 {{- end }}

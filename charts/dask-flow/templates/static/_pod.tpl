@@ -21,6 +21,6 @@ volumeMounts:
 {{- define "dask-flow.static.volumes" -}}
 - {name: tmp, emptyDir: {}}
 {{- with include "dask-flow.static.tlsSecret" . }}
-- {name: tls, secret: {secretName: {{ . }}}}
+- {name: tls, secret: {secretName: {{ quote . }}}}
 {{- end }}
 {{- end }}

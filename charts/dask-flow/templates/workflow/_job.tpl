@@ -16,7 +16,7 @@ apiVersion: batch/v1
 kind: Job
 metadata:
   {{- $labels := include "dask-flow.queueLabels" . | fromYaml }}
-  {{- include "dask-flow.metadata" (dict "root" . "name" "\"{{workflow.name}}\"" "labels" $labels) | nindent 2 }}
+  {{- include "dask-flow.metadata" (dict "root" . "name" "{{workflow.name}}" "labels" $labels) | nindent 2 }}
 spec:
   {{- $spec := include "dask-flow.jobSpec" . | trim | nindent 2 }}
   {{- regexReplaceAll "(?m)- PARAMETER\\((.*)\\)$" $spec "- {{=toJson('${1}=' + inputs.parameters['${1}'])}}" }}

@@ -70,8 +70,11 @@ class RunCluster:
         """Say that the cluster is lost if no worker has joined since there were so many joins."""
         if joins == self._joins and self.status == Status.running:
             seen = "; ".join(self.objects.problems()) or "nothing is known of why"
-            reason = f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}"
-            self._on_lost(ClusterLostError(reason))
+            self._on_lost(
+                ClusterLostError(
+                    f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}"
+                )
+            )
 
     def _joined(self, workers: dict[str, Any]) -> None:
         self._joins += len(workers)
