@@ -218,6 +218,7 @@ def test_json_log_is_one_object_a_line(tmp_path):
     ("args", "text"),
     [
         (["missing.py"], "no such file: missing.py"),
+        (["."], ". is a folder; name a .py file in it, or a module by its name; there is flow_file.py"),
         (["flow_file.py:other"], "flow_file.py has no 'other'"),
         (["flow_file.py", "--param", "m=1"], "has no parameter 'm'"),
         (["flow_file.py"], "needs a value for n; give --param n=VALUE"),

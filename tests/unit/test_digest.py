@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -77,9 +79,17 @@ def test_image_stays_named_by_its_tag_where_the_registry_does_not_tell(registry,
     assert said in caplog.text
 
 
-@pytest.mark.parametrize("image", ["flow:1", "team/flow", f"r.example.org/flow@{DIGEST}"])
+@pytest.mark.parametrize("image", ["flow:1", "team/flow", "localhost/flow:1", f"r.example.org/flow@{DIGEST}"])
 def test_image_that_was_not_pushed_or_has_its_digest_stays_as_it_is(image, tmp_path):
     assert by_digest(image, {"HOME": str(tmp_path)}) == image
+
+
+def test_asking_a_registry_imports_nothing_that_builds_images():
+    code = "import sys, dask_flow.remote.digest; print([m for m in ('jinja2', 'dask_flow.images') if m in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
 
 
 def test_registry_that_is_away_costs_no_more_than_a_line(tmp_path, caplog):

@@ -4,7 +4,7 @@ import dask
 import pytest
 from dask_flow import Flow, Parameter, Task, task
 from dask_flow.errors import InputError
-from dask_flow.flows import dag, function, short
+from dask_flow.flows import dag, function, prefect1, short
 from distributed import Client, LocalCluster
 
 
@@ -82,6 +82,24 @@ def test_flow_error_reaches_downstream_and_spares_the_rest(client):
     assert str(result.errors["fail"]) == "no"
     assert result.skipped == ("downstream",)
     assert result.results == {"add": "7"}
+
+
+@pytest.mark.parametrize("engine", ["ours", "Prefect 1's"])
+def test_map_over_a_task_that_failed_is_no_failure_of_its_own(client, engine):
+    @task
+    def mean(item):
+        return item
+
+    with Flow("stations") as flow:
+        measured = add.map(fail(), task_args={"name": "measured"})
+        add(mean.map(measured), task_args={"name": "warmest"})
+
+    # Prefect 1's states are ours, but for their module.
+    result = dag.run(flow, client, {}) if engine == "ours" else prefect1._result(flow, flow.run())
+
+    assert list(result.errors) == ["fail"]
+    assert sorted(result.skipped) == ["mean", "measured", "warmest"]
+    assert sum(each.failed for each in result.counts.values()) == (1 if engine == "ours" else 0)
 
 
 @pytest.mark.parametrize("name", ["key", "workers", "retries", "pure", "priority"])

@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from dask_flow import cli_build
+from dask_flow import cli_build, image_names
 from dask_flow.declarations import Docker
 from dask_flow.errors import InputError
-from dask_flow.images import BuildOptions, Built, names, planned, render
+from dask_flow.images import BuildOptions, Built, planned, render
 from dask_flow.targets import check
 from dask_flow.targets.own_files import installed
 from seeds import seed, with_our_imports
@@ -234,6 +234,11 @@ def test_function_and_script_are_put_into_an_image_too(tmp_path):
         ("None", {"env": ("A",)}, "--env A is not NAME=VALUE"),
         ("None", {"files": ("a/x",)}, "--file a/x is not SOURCE:PLACE"),
         ("None", {"image": "etl@sha256:0"}, "name NAME:TAG"),
+        ("None", {"image": "Bad Image"}, "'Bad Image:latest': its part 'Bad Image' is not of small letters"),
+        ("None", {"image": "team//etl"}, "its part '' is not of small letters"),
+        ("None", {"image": "https://gcr.io/etl"}, "its registry 'https:' is not HOST or HOST:PORT"),
+        ("None", {"image": "etl:-1"}, "its tag '-1' is not of at most 128"),
+        ("Docker(registry_url='gcr.io/dev', image_name='ETL')", {}, "'gcr.io/dev/ETL:latest': its part 'ETL'"),
         ("None", {"base_image": "a", "dockerfile": "b"}, "one of --base-image and --dockerfile"),
         ("None", {"builder_arguments": ("other.py",)}, "one flow at a time, not other.py too"),
         ("Docker(files={'dask-flow': '/x'})", {}, "'dask-flow' is the name of a folder of the build's own"),
@@ -298,7 +303,8 @@ def test_image_is_pushed_and_named_by_its_digest(tmp_path, name):
     done, asked = build(tmp_path, write(tmp_path, flow()), "--", "--isolation", "chroot")
 
     assert done.stdout == f"gcr.io/dev/etl@{DIGEST}\n"
-    assert f"image.repository=gcr.io/dev/etl,image.digest={DIGEST},flow.target=/opt/flow/nightly.py" in done.stderr
+    values = f"image.repository=gcr.io/dev/etl,image.digest={DIGEST},flow.target=/opt/flow/nightly.py"
+    assert f"in the chart: --set-string {values}\n" in done.stderr
     assert [each[0] for each in asked] == [name] * 3
     info, built, pushed = (each[1] for each in asked)
     assert info == ["info"]
@@ -482,14 +488,21 @@ def test_check_tells_what_cannot_be_loaded(tmp_path, capsys):
         ("gcr.io/dev/etl:1", "gcr.io"),
         ("127.0.0.1:5000/etl", "127.0.0.1:5000"),
         ("localhost:5000/etl:1", "localhost:5000"),
-        ("localhost/etl:1", None),
-        ("me/etl", None),
+        ("[::1]:5000/etl:1", "[::1]:5000"),
+        ("localhost/etl:1", "localhost"),
+        ("me/etl:1", None),
         ("etl:1.0", None),
     ],
 )
 def test_registry_is_found_in_an_images_name(image, registry):
-    assert names.registry(image) == registry
-    assert names.is_local(registry) is (registry is not None and "5000" in registry)
+    assert image_names.registry(image) == registry
+    assert image_names.is_local(registry) is (registry is not None and "gcr.io" not in registry)
+    image_names.check(image_names.tagged(image))
+
+
+def test_image_that_podman_names_as_of_this_machine_is_not_pushed(tmp_path):
+    assert not plan(tmp_path, image="localhost/etl:1").push
+    assert plan(tmp_path, image="localhost:5000/etl:1").push
 
 
 def test_reference_is_by_tag_or_digest():

@@ -376,6 +376,10 @@ def test_newest_report_of_a_folder_is_found(tmp_path, monkeypatch):
     assert page_in(str(tmp_path / "old")) == tmp_path / "old" / "report.html"
     with pytest.raises(InputError, match="there is no report of run other in "):
         page_in(str(tmp_path), "other")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"there is no report in \./empty$"):
+        page_in("./empty")
 
 
 class FakeKube:
@@ -521,3 +525,5 @@ def test_report_command_prints_the_last_page(tmp_path):
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).read_text().startswith("<!doctype html>")
     assert dask_flow("report", tmp_path).returncode == 2
+    done = dask_flow("report", tmp_path / "nope")
+    assert (done.returncode, f"there is no folder {tmp_path}/nope; give the folder" in done.stderr) == (2, True)

@@ -279,6 +279,40 @@ def test_context_that_is_not_there_and_no_kubeconfig_are_said(dask_flow, cluster
     assert (done.exit_code, "no cluster at hand: there is no kubeconfig" in done.stderr) == (3, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [\n", "is not a kubeconfig: ParserError: while parsing a flow node expected"),
+        ("- a\n", "is not a kubeconfig: it is not as kubectl writes it; mend it, or name another"),
+        ("a text\n", "is not a kubeconfig: it is not as kubectl writes it; mend it, or name another"),
+        ("clusters: 5\n", "is not a kubeconfig: it is not as kubectl writes it; mend it, or name another"),
+        ("\xff", "is not a kubeconfig: it is not as kubectl writes it; mend it, or name another"),
+        ("current-context: none\n", "Expected object with name none"),
+        ("apiVersion: v1\n", "has no current context; choose one with --context, or kubectl config use-context"),
+        ("current-context: ''\n", "has no current context; choose one with --context, or kubectl config use-context"),
+    ],
+)
+def test_kubeconfig_that_is_none_is_said_in_one_line(dask_flow, cluster, tmp_path, text, message):
+    path = tmp_path / "kubeconfig"
+    path.write_text(text, encoding="latin-1")
+
+    done = dask_flow("list")
+
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1), done.output
+    assert done.stderr.startswith("no cluster at hand: ")
+    assert str(path) in done.stderr
+    assert message in done.stderr
+
+
+def test_context_that_is_chosen_needs_no_current_one(dask_flow, cluster, flow, tmp_path):
+    config = tmp_path / "kubeconfig"
+    config.write_text(config.read_text().replace("current-context: dev", "current-context: ''"))
+    cluster.namespaces.add("o")
+    cluster.add("cronjobs", cron_job(), "o")
+
+    assert dask_flow("submit", flow, "--context", "other", "--name", "r").stdout == "run r made in namespace o\n"
+
+
 def test_context_says_the_namespace(dask_flow, cluster, flow):
     cluster.namespaces.add("o")
     cluster.add("cronjobs", cron_job(), "o")

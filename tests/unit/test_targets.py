@@ -144,6 +144,9 @@ def test_broken_package_is_named_with_its_line(tmp_path, monkeypatch):
         ("", "nonsense_xyz", r"^no module named 'nonsense_xyz'; for a file, give its path with .py"),
         ("", "json.nonsense_xyz", r"^no module named 'json.nonsense_xyz'; for a file"),
         ("", "not-a-module", r"no module named 'not-a-module'"),
+        ("", ".", r"^\. is a folder; name a \.py file in it, or a module by its name"),
+        ("", "..", r"^\.\. is a folder; name a \.py file in it"),
+        ("", ".hidden", r"^no such file: \.hidden"),
     ],
 )
 def test_mistakes_are_one_sentence_with_the_line(tmp_path, text, target, message):
@@ -152,6 +155,13 @@ def test_mistakes_are_one_sentence_with_the_line(tmp_path, text, target, message
 
     with pytest.raises(InputError, match=message):
         load(target)
+
+
+def test_folder_is_said_to_be_one_with_what_is_in_it(tmp_path):
+    write(tmp_path, "def main(): ...\n")
+
+    with pytest.raises(InputError, match=rf"^{tmp_path} is a folder; .*; there is my_flow\.py$"):
+        load(f"{tmp_path}/")
 
 
 def test_error_in_a_module_is_placed_in_its_file(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dask_flow.errors import DaskFlowError
+from dask_flow.errors import DaskFlowError, InputError
 
 __all__ = ["report"]
 
@@ -27,6 +27,10 @@ def report(what: str, namespace: str | None, opened: bool | None) -> None:
     try:
         if is_url(what) or Path(what).is_dir():
             page = page_in(what)
+        elif "/" in what:  # so it is no run's name
+            raise InputError(
+                f"there is no folder {what}; give the folder or the URL where reports are kept, or a run's name"
+            )
         else:
             from dask_flow.user_kube import UserKube
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import yaml
 
 from dask_flow.errors import StartupError
 from dask_flow.kube import Kube, Server
 from dask_flow.kube_refusals import ForbiddenError, NotFoundError, UnauthorizedError, UnreachableError
+from dask_flow.log import described
 
 __all__ = ["UserKube"]
 
@@ -41,23 +43,17 @@ class UserKube(Kube):
         cls, namespace: str | None = None, context: str | None = None, file: Path | None = None
     ) -> UserKube:
         """Connect as kubectl does: its configuration, current context, and namespace unless others are given."""
-        from kubernetes import config
         from kubernetes.client import ApiClient, Configuration
 
         configuration = Configuration()
-        name = str(file) if file else os.environ.get("KUBECONFIG") or None  # the package reads it only once
-        try:
-            config.load_kube_config(name, context, configuration)
-            contexts, current = config.list_kube_config_contexts(name)
-        except (config.ConfigException, OSError) as error:
-            why = NO_KUBECONFIG if "No configuration found" in str(error) else str(error)
-            raise StartupError(f"no cluster at hand: {why}") from error
+        # The package would read the variable only once.
+        name = str(file) if file else os.environ.get("KUBECONFIG") or "~/.kube/config"
+        chosen = _load(name, context, configuration)
         server = Server(
             ApiClient(configuration).rest_client.pool_manager,
             configuration.host,
             lambda: configuration.get_api_key_with_prefix("BearerToken"),
         )
-        chosen = next((each for each in contexts if each["name"] == context), current)
         kube = cls(server, namespace or chosen["context"].get("namespace") or "default", patience_seconds=0)
         kube.configuration = configuration
         kube.where = f"{configuration.host} (context {chosen['name']})"
@@ -161,6 +157,32 @@ class UserKube(Kube):
                 f"{self.where} cannot be reached: {_cause(error)}; is the cluster up, and is this the context you "
                 "mean? See kubectl config get-contexts, and choose with --context"
             ) from error
+
+
+def _load(name: str, context: str | None, configuration: Any) -> dict[str, Any]:
+    """Fill in what kubectl's files have for this context, or their current one, and return it. Raises StartupError."""
+    from kubernetes.config import ConfigException
+    from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+
+    try:
+        files = KubeConfigMerger(name)
+        if files.config is None:
+            raise StartupError(f"no cluster at hand: {NO_KUBECONFIG}")
+        if not context and not files.config.safe_get("current-context"):
+            raise StartupError(
+                f"no cluster at hand: {name} has no current context; choose one with --context, or "
+                "kubectl config use-context"
+            )
+        loader = KubeConfigLoader(files.config, context, config_base_path=None, config_persister=files.save_changes)
+        loader.load_and_set(configuration)
+        return dict(loader.current_context)
+    except (ConfigException, OSError) as error:
+        raise StartupError(f"no cluster at hand: {error}") from error
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = described(error) if isinstance(error, yaml.YAMLError) else "it is not as kubectl writes it"
+        raise StartupError(
+            f"no cluster at hand: {name} is not a kubeconfig: {why}; mend it, or name another"
+        ) from error
 
 
 def _split(line: bytes) -> tuple[bytes, str]:

@@ -10,8 +10,9 @@ from dask_flow.engine.items import can_map
 from dask_flow.engine.plan import Given, Node, Part
 from dask_flow.engine.submission import Submission
 
-__all__ = ["Lengths"]
+__all__ = ["NOTHING_TO_MAP", "Lengths"]
 
+NOTHING_TO_MAP = "No upstream states can be mapped over."
 _ASKED = -1
 
 
@@ -35,7 +36,7 @@ class Lengths:
             return None
         if not lengths or None in lengths:
             unmappable = "At least one upstream state has an unmappable result."
-            return unmappable if lengths else "No upstream states can be mapped over."
+            return unmappable if lengths else NOTHING_TO_MAP
         return min(length for length in lengths if length is not None)
 
     def _of(self, given: Given, then: Callable[[], None]) -> int | None:

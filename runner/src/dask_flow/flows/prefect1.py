@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dask_flow.engine.lengths import NOTHING_TO_MAP
 from dask_flow.errors import InputError
 from dask_flow.flows import FlowResult, short
 from dask_flow.flows.given import check_names
@@ -72,7 +73,7 @@ def _result(flow: Any, state: Any) -> FlowResult:
         if failed:
             log.warning("the flow succeeded in spite of failed tasks: %s", listed([name for name, _ in failed]))
         return FlowResult(results)
-    not_run = [name for name, each in failed if type(each).__name__ == "TriggerFailed"]
+    not_run = [name for name, each in failed if _not_run(each)]
     errors = {name: _error(each) for name, each in failed if name not in not_run}
     return FlowResult(results, errors or {flow.name: _error(state)}, tuple(not_run), logged=True)
 
@@ -84,6 +85,11 @@ def _failed(name: str, state: Any) -> Iterator[tuple[str, Any]]:
             yield from _failed(f"{name}[{index}]", each)
     elif state.is_failed():
         yield name, state
+
+
+def _not_run(state: Any) -> bool:
+    """Return whether a task failed only because others before it did; a map over one that failed does so too."""
+    return type(state).__name__ == "TriggerFailed" or state.message == NOTHING_TO_MAP
 
 
 def _error(state: Any) -> BaseException:

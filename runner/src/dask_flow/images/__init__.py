@@ -11,9 +11,9 @@ import logging
 import tempfile
 from pathlib import Path
 
-from dask_flow import targets
+from dask_flow import image_names, targets
 from dask_flow.errors import InputError
-from dask_flow.images import builders, failures, names
+from dask_flow.images import builders, failures
 from dask_flow.images.builders import Builder
 from dask_flow.images.context import stage
 from dask_flow.images.dockerfile import render
@@ -36,14 +36,14 @@ class Built:
     @property
     def reference(self) -> str:
         """What a pod is to name: the image by its digest if it was pushed, else by its tag."""
-        return f"{names.repository(self.image)}@{self.digest}" if self.digest else self.image
+        return f"{image_names.repository(self.image)}@{self.digest}" if self.digest else self.image
 
     @property
     def chart_options(self) -> str:
         """The options by which helm gives it to the chart."""
-        tag = self.image.removeprefix(f"{names.repository(self.image)}:")
+        tag = self.image.removeprefix(f"{image_names.repository(self.image)}:")
         version = f"image.digest={self.digest}" if self.digest else f"image.tag={tag}"
-        return f"--set image.repository={names.repository(self.image)},{version},flow.target={self.target}"
+        return f"--set-string image.repository={image_names.repository(self.image)},{version},flow.target={self.target}"
 
 
 def planned(target: str, options: BuildOptions) -> ImagePlan:

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dask_flow import image_names
 from dask_flow.errors import InputError
-from dask_flow.images import names
 from dask_flow.images.plan import ImagePlan
 from dask_flow.settings import BUILDERS
 
@@ -87,7 +87,7 @@ class Builder:
             done = self._run(["push", image])
             found = re.search(r"digest: (sha256:[0-9a-f]{64})", "\n".join(done.lines))
             return done, found[1] if found else None
-        insecure = ["--tls-verify=false"] if names.is_local(names.registry(image)) else []
+        insecure = ["--tls-verify=false"] if image_names.is_local(image_names.registry(image)) else []
         with tempfile.NamedTemporaryFile(prefix="dask-flow-digest-") as file:
             done = self._run(["push", "--digestfile", file.name, *insecure, image])
             return done, Path(file.name).read_text(encoding="utf-8").strip() or None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from dask_flow import image_names
 from dask_flow.errors import InputError
-from dask_flow.images import names
 from dask_flow.images.builders import Done
 from dask_flow.images.plan import BASE_IMAGE, ImagePlan
 from dask_flow.targets.check import MARK
@@ -49,7 +49,7 @@ def of_build(done: Done, image: ImagePlan, dockerfile: Path | None = None) -> In
 
 def of_push(done: Done, image: str) -> InputError:
     """Say why an image could not be pushed; if the registry does not know the user, how to log in."""
-    host = names.registry(image) or "docker.io"
+    host = image_names.registry(image) or "docker.io"
     refusals = [found[0] for found in map(REFUSED.search, done.lines) if found]
     if refusals:
         return InputError(

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dask_flow import __version__
+from dask_flow import __version__, image_names
 from dask_flow.declarations import Docker, settings_of
 from dask_flow.errors import InputError
-from dask_flow.images import names
 from dask_flow.images.own_code import OwnCode, own_code
 from dask_flow.targets import Loaded
 
@@ -110,11 +109,13 @@ def _storage(flow: Any) -> Docker:
 def _name(flow: Any, storage: Docker, options: BuildOptions, code: OwnCode) -> tuple[str, bool]:
     """Return the image's name, and whether a registry is in it."""
     if options.image:
-        name = names.tagged(options.image)
-        return name, names.registry(name) is not None
-    own = getattr(flow, "name", None) or PurePosixPath(code.target.partition(":")[0]).name.removesuffix(".py")
-    name = storage.named(storage.image_name or names.slug(own))
-    return name, storage.registry_url is not None or names.registry(name) is not None
+        name, has_registry = image_names.tagged(options.image), False
+    else:
+        own = getattr(flow, "name", None) or PurePosixPath(code.target.partition(":")[0]).name.removesuffix(".py")
+        name = storage.named(storage.image_name or image_names.slug(own))
+        has_registry = storage.registry_url is not None
+    image_names.check(name)
+    return name, has_registry or image_names.pushed_to(name) is not None
 
 
 def _dockerfile(loaded: Loaded, storage: Docker, options: BuildOptions) -> Path | None:

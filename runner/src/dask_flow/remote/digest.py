@@ -11,8 +11,8 @@ from typing import Any
 
 import urllib3
 
+from dask_flow import image_names
 from dask_flow.errors import InputError
-from dask_flow.images import names
 from dask_flow.remote.logins import find_login
 
 __all__ = ["by_digest"]
@@ -39,11 +39,11 @@ def by_digest(image: str, env: Mapping[str, str]) -> str:
     One without a registry in its name, which was not pushed, stays as it is; so does, with a line in the log, one whose
     registry does not tell. The login is the one that a pull secret would be made from.
     """
-    host = names.registry(image)
+    host = image_names.pushed_to(image)
     if host is None or "@" in image:
         return image
     try:
-        return f"{names.repository(image)}@{_digest(host, image, env)}"
+        return f"{image_names.repository(image)}@{_digest(host, image, env)}"
     except (urllib3.exceptions.HTTPError, InputError, LookupError, ValueError) as error:
         log.info("%s is named by its tag: its registry does not tell the digest: %s", image, error)
         return image
@@ -51,9 +51,9 @@ def by_digest(image: str, env: Mapping[str, str]) -> str:
 
 def _digest(host: str, image: str, env: Mapping[str, str]) -> str:
     """Ask for it. Raises HTTPError, InputError, LookupError or ValueError for whatever prevents that."""
-    repository = names.repository(image).removeprefix(f"{host}/")
-    tag = names.tagged(image).rpartition(":")[2]
-    url = f"{'http' if names.is_local(host) else 'https'}://{host}/v2/{repository}/manifests/{tag}"
+    repository = image_names.repository(image).removeprefix(f"{host}/")
+    tag = image_names.tagged(image).rpartition(":")[2]
+    url = f"{'http' if image_names.is_local(host) else 'https'}://{host}/v2/{repository}/manifests/{tag}"
     pool = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
     headers = {"Accept": KINDS}
     answer = pool.request("HEAD", url, headers=headers)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dask_flow import image_names
 from dask_flow.errors import InputError
 
 __all__ = ["Login", "find_login", "registry_of"]
@@ -38,9 +39,8 @@ class Login:
 
 
 def registry_of(image: str) -> str:
-    """Return the registry that an image is pulled from, by docker's rules."""
-    first, slash, _ = image.partition("/")
-    return first if slash and (set(".:") & set(first) or first == "localhost") else DOCKER_HUB
+    """Return the registry that an image is pulled from, as logins name it."""
+    return image_names.registry(image) or DOCKER_HUB
 
 
 def find_login(secret: str, image: str, env: Mapping[str, str]) -> Login | None:

@@ -56,12 +56,13 @@ def page_in(place: str, run: str | None = None) -> Path:
 
     Raises InputError if there is none.
     """
+    where = shown(place) if is_url(place) else place
     try:
         folder = _folder(place, run)
     except Exception as error:
-        raise InputError(f"{shown(place)} cannot be read: {reason(error)}") from error
+        raise InputError(f"{where} cannot be read: {reason(error)}") from error
     if folder is None:
-        raise InputError(f"there is no report{f' of run {run}' if run else ''} in {shown(place)}")
+        raise InputError(f"there is no report{f' of run {run}' if run else ''} in {where}")
     return folder / PAGE
 
 

@@ -144,7 +144,7 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _is_file(where: str) -> bool:
-    if where.endswith(".py") or "/" in where:
+    if where.endswith(".py") or "/" in where or where.startswith("."):
         return True
     if Path(where).is_file():
         raise InputError(f"{where} is neither a Python file nor a module; a file's name must end in .py")
@@ -164,6 +164,9 @@ def _from_url(url: str) -> _Code:
 
 
 def _from_file(path: Path) -> _Code:
+    if path.is_dir():
+        there = _suggest("", [], [each.name for each in path.glob("*.py")])
+        raise InputError(f"{path} is a folder; name a .py file in it, or a module by its name{there}")
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path()
         raise InputError(f"no such file: {path}{_suggest(path.name, [], [each.name for each in folder.glob('*.py')])}")
