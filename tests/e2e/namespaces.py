@@ -35,11 +35,11 @@ def main(client):
     while any(future.status == "pending" for future in futures):
         most = max(most, workers(client))
         time.sleep(0.1)
-    while workers(client) > 1:
+    while (at_last := workers(client)) > 1:
         time.sleep(0.1)
     total = sum(client.gather(futures))
     runs = [each for each in client.get_task_stream() if str(each["key"]).startswith("work-")]
-    return f"{at_first} to {most} to {workers(client)} workers, total {total} in {len(runs)} runs"
+    return f"{at_first} to {most} to {at_last} workers, total {total} in {len(runs)} runs"
 """
 
 

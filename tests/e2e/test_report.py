@@ -88,7 +88,7 @@ def test_run_on_a_static_cluster_has_the_logs_that_dask_keeps(namespace, reports
     report = read(reports)
     assert (report["exit_code"], end.exit_code) == (0, 0), end.log
     logs = {path.name: path.read_text() for path in (reports / "run" / "logs").iterdir()}
-    names = {each["name"] for each in report["workers"]}
+    names = {each["name"].replace(" ", "-") for each in report["workers"]}
     assert len(names) == len(namespace.workers("Running")) == 2  # they go on
     assert logs.keys() == {"runner.log", "scheduler.log", *(f"{name}.log" for name in names)}
     assert "Registered to" in logs[f"{min(names)}.log"]
