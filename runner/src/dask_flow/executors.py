@@ -73,8 +73,8 @@ class LocalExecutor(Executor):
         from dask_flow.engine.backends import LocalBackend
         from dask_flow.engine.output import lines_of_tasks
 
-        with lines_of_tasks(all_tasks=False):
-            yield LocalBackend()
+        with lines_of_tasks(all_tasks=False), contextlib.closing(LocalBackend()) as backend:
+            yield backend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,15 +109,15 @@ class LocalDaskExecutor(Executor):
         number = self.num_workers or CPU_COUNT
         with lines_of_tasks(all_tasks=False):
             if kind == "sync":
-                yield LocalBackend()
+                backend: LocalBackend | PoolBackend = LocalBackend()
             elif kind == "threads":
-                with ThreadPoolExecutor(number, thread_name_prefix="dask-flow") as threads:
-                    yield PoolBackend(threads, number)
+                backend = PoolBackend(ThreadPoolExecutor(number, thread_name_prefix="dask-flow"), number)
             else:
                 import multiprocessing
 
-                with ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) as processes:
-                    yield PoolBackend(processes, number)
+                backend = PoolBackend(ProcessPoolExecutor(number, multiprocessing.get_context("spawn")), number)
+            with contextlib.closing(backend):
+                yield backend
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,9 @@ __all__ = [
     "current_task",
     "describe_run",
     "full_name",
+    "name_of",
     "on_failure_handlers",
+    "plain_key",
     "runs",
     "scope",
     "summaries",
@@ -137,6 +139,24 @@ def full_name(name: str, map_index: int | None) -> str:
     return name if map_index is None else f"{name}[{map_index}]"
 
 
+def plain_key() -> Any:
+    """Return the key of the task that runs here, if Dask calls its function itself."""
+    if not runs or "task_name" in scope.get():
+        return None
+    from distributed.worker import get_worker
+
+    try:
+        return get_worker().get_current_task()
+    except (ValueError, AttributeError, KeyError):
+        return None
+
+
+def name_of(key: Any) -> str:
+    """Return the full name of the task, or the item, that has this key."""
+    found = _KEY.fullmatch(str(key))
+    return full_name(found["name"], int(found["item"]) if found["item"].isdecimal() else None) if found else str(key)
+
+
 def _values() -> Mapping[str, Any]:
     here: Mapping[str, Any] = scope.get()
     if runs and "task_name" not in here:
@@ -148,13 +168,7 @@ def _values() -> Mapping[str, Any]:
 
 def _of_plain_task() -> Mapping[str, Any]:
     """Return what holds in a task that Dask calls directly: its key, `name-number-item-attempt-run`, tells which."""
-    from distributed.worker import get_worker
-
-    try:
-        worker = get_worker()
-        key = worker.get_current_task()
-    except (ValueError, AttributeError, KeyError):
-        return {}
+    key = plain_key()
     found = _KEY.fullmatch(str(key))
     run = runs.get(found["run"]) if found else None
     if found is None or run is None:

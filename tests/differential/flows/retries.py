@@ -243,6 +243,39 @@ def retry_on_what_is_no_exception(lib):
     return flow, {}
 
 
+def items_of_two_maps_fail_once(lib):
+    @lib.task(max_retries=1, retry_delay=SOON)
+    def first(x):
+        if x == 0 and lib.context.task_run_count == 1:
+            raise ValueError(x)
+        return x
+
+    @lib.task(max_retries=1, retry_delay=NOW)
+    def second(x):
+        if lib.context.task_run_count == 1:
+            raise ValueError(x)
+        return (x, lib.context.task_run_count)
+
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        t.same(second.map(first.map([0, 1])))
+    return flow, {}
+
+
+def items_that_ask_to_be_tried_again(lib):
+    @lib.task
+    def third_time(x):
+        if lib.context.task_run_count < 3:
+            raise lib.signals.RETRY("again")
+        return (x, lib.context.task_run_count)
+
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        t.same(third_time.map([1, 2]))
+        t.same(third_time(3))
+    return flow, {}
+
+
 def timed_out(lib):
     @lib.task(timeout=1)
     def slow():

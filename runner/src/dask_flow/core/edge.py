@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -109,21 +110,22 @@ def has_tasks(value: Any) -> bool:
 
 def replace_tasks(value: Any, by: Callable[[Any], Any]) -> Any:
     """Return an argument with what `by` returns in place of each task; without tasks, the argument itself."""
-    if _is_task(value):
-        return by(value)
-    return rebuilt(value, lambda item: replace_tasks(item, by)) if has_tasks(value) else value
+    return by(value) if _is_task(value) else rebuilt(value, lambda item: replace_tasks(item, by))
 
 
 def rebuilt(value: Any, by: Callable[[Any], Any]) -> Any:
-    """Return a collection with what `by` returns in place of each item; anything else as it is."""
+    """Return a collection with what `by` returns in place of each item; without a difference, the collection itself."""
+    if not isinstance(value, dict | list | tuple | set):
+        return value
+    items = list(value.values() if isinstance(value, dict) else value)
+    new = [by(item) for item in items]
+    if all(map(operator.is_, new, items)):  # it may be of a class that cannot be made like this
+        return value
     if isinstance(value, dict):
-        return {key: by(item) for key, item in value.items()}
+        return dict(zip(value, new, strict=True))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(by, value))
-    for kind in (list, tuple, set):
-        if isinstance(value, kind):
-            return kind(map(by, value))
-    return value
+        return type(value)(*new)
+    return next(kind(new) for kind in (list, tuple, set) if isinstance(value, kind))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -6,7 +6,9 @@ import asyncio
 import concurrent.futures
 import contextlib
 import itertools
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["Backend", "DaskBackend", "LocalBackend", "PoolBackend"]
+
+THREADS_SECONDS = 1.0
+"""How long a count of the workers' threads holds: an adaptive cluster changes within seconds."""
 
 
 class Backend(Protocol):
@@ -68,8 +73,17 @@ class _Here:
 
     calls_functions = False
 
+    def __init__(self) -> None:
+        self._run_ids: list[str] = []
+
     def begin(self, run_id: str, values: Mapping[str, Any], _: Callable[[str, str], None]) -> None:
         run_context.runs[run_id] = values
+        self._run_ids.append(run_id)
+
+    def close(self) -> None:
+        """Forget the runs."""
+        for run_id in self._run_ids:
+            run_context.runs.pop(run_id, None)
 
     def error(self, future: Future[Any]) -> BaseException | None:
         return future.exception()
@@ -108,14 +122,21 @@ class PoolBackend(_Here):
     """Calls in the threads or processes of a pool."""
 
     def __init__(self, pool: ThreadPoolExecutor | ProcessPoolExecutor, threads: int) -> None:
+        super().__init__()
         self.pool: Executor = pool
         self.threads = threads
         self._run: tuple[str, Mapping[str, Any]] = ("", {})
+        self._failing = threading.local()
 
     def begin(self, run_id: str, values: Mapping[str, Any], stuck: Callable[[str, str], None]) -> None:
         """Keep the values to be sent along with each call to another process."""
         super().begin(run_id, values, stuck)
         self._run = (run_id, values)
+
+    def close(self) -> None:
+        """Wait for the calls that run; those that did not begin, as when the flow was interrupted, never will."""
+        self.pool.shutdown(cancel_futures=True)
+        super().close()
 
     def submit(
         self, key: str, function: Callable[..., Any], needed: Sequence[Future[Any]], *args: Any, **_: Any
@@ -126,24 +147,35 @@ class PoolBackend(_Here):
         def start() -> None:
             failed = next((each.exception() for each in needed if each.exception()), None)
             if failed is not None:
-                future.set_exception(failed)
+                self._fail(future, failed)
             else:
                 self._start(future, function, needed, args)
 
         _when_all(needed, start)
         return future
 
+    def _fail(self, future: Future[Any], error: BaseException) -> None:
+        """Set the error, and of a chain of calls that it fails one after the other, not one inside the other."""
+        failing = self._failing
+        if hasattr(failing, "futures"):
+            failing.futures.append((future, error))
+            return
+        failing.futures = [(future, error)]
+        for each, why in failing.futures:
+            each.set_exception(why)
+        del failing.futures
+
     def _start(
         self, future: Future[Any], function: Callable[..., Any], needed: Sequence[Future[Any]], args: Sequence[Any]
     ) -> None:
-        if isinstance(self.pool, ThreadPoolExecutor):
-            self.pool.submit(_settle, future, function, needed, args)
-            return
         try:
+            if isinstance(self.pool, ThreadPoolExecutor):
+                self.pool.submit(_settle, future, function, needed, args)
+                return
             work = cloudpickle.dumps((self._run, function, [each.result() for each in needed], args))
             self.pool.submit(_in_process, work).add_done_callback(lambda done: _take(future, done))
-        except Exception as error:
-            future.set_exception(error)
+        except Exception as error:  # it cannot be pickled, or the pool is being closed
+            self._fail(future, error)
 
 
 def _settle(future: Future[Any], function: Callable[..., Any], needed: Sequence[Future[Any]], args: Any) -> None:
@@ -210,16 +242,27 @@ class DaskBackend:
         self.client = client
         self.told: dict[str, Summary] = {}
         """Summaries that came before their groups' ends, by key."""
+        self._threads, self._counted = 1, -math.inf
 
     @property
     def threads(self) -> int:
-        """How many threads the workers have, with those on their way and those that an adaptive cluster may yet add."""
+        """How many threads the workers have, with those on their way and those that an adaptive cluster may yet add.
+
+        Counted anew from time to time.
+        """
+        if time.monotonic() - self._counted > THREADS_SECONDS:
+            self._threads, self._counted = self._count_threads(), time.monotonic()
+        return self._threads
+
+    def _count_threads(self) -> int:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         now = sum(each["nthreads"] for each in workers)
         cluster = self.client.cluster
         most = getattr(getattr(cluster, "_adaptive", None), "maximum", 0)  # may be infinite
-        planned = max(len(getattr(cluster, "worker_spec", ())), most if most < float("inf") else 0)
-        return int(max(now, planned * now // max(1, len(workers)), 1))
+        planned = max(len(getattr(cluster, "worker_spec", ())), most if most < math.inf else 0)
+        options = (getattr(cluster, "new_spec", None) or {}).get("options", {})  # of workers that are to come
+        of_each = now / len(workers) if workers else options.get("nthreads", 1)
+        return int(max(now, planned * of_each, 1))
 
     def begin(self, run_id: str, values: Mapping[str, Any], stuck: Callable[[str, str], None]) -> None:
         """Have the workers know the run, also those that come later."""

@@ -20,7 +20,6 @@ class Results:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._held: dict[Part, Any] = {}
-        self._lists: dict[Node, list[Any]] = {}
 
     def fetch_all(self, nodes: Iterable[Node]) -> None:
         """Fetch what these nodes hold, together; one that cannot be fetched is an error when it is asked for."""
@@ -33,36 +32,32 @@ class Results:
 
     def of(self, part: Part) -> Any:
         """Return what a part computed."""
-        value = self._held[part] if part in self._held else self._fetched(part)
+        if part not in self._held:
+            self._held[part] = self._fetched(part)
+        value = self._held[part]
         if isinstance(value, _Unfetched):
             raise TypeError(f"the result of task {value.name} could not be fetched: {described(value.error)}")
         return value
 
-    def items(self, node: Node) -> list[Any]:
-        """Return all items of a mapped node; None for those that have no value."""
-        if node not in self._lists:
-            self._lists[node] = [item for part in node.parts for item in self._items_of(part)]
-        return self._lists[node]
-
     def mapped(self, node: Node, unsuccessful: Mapping[int, State]) -> Mapped:
         """Return the state of a mapped node; items that it does not say to be unsuccessful have a value."""
 
-        def item(number: int) -> State:
-            return Success(SUCCEEDED, Elsewhere(lambda: self.items(node)[number]))
+        def item(part: Part, number: int) -> State:
+            if number in unsuccessful:
+                return unsuccessful[number]
+            return Success(SUCCEEDED, Elsewhere(lambda: self._item(part, number - part.start)))
 
         state = Mapped(
             "Ready to proceed with mapping.",
             Elsewhere(lambda: [each.result for each in state.map_states]),
-            lambda: [unsuccessful[i] if i in unsuccessful else item(i) for i in range(node.length or 0)],
+            lambda: [item(part, number) for part in node.parts for number in range(part.start, part.stop or 0)],
             unsuccessful,
         )
         return state
 
-    def _items_of(self, part: Part) -> Iterable[Any]:
-        if part.error is not None:
-            return [None] * ((part.stop or 0) - part.start)
+    def _item(self, part: Part, number: int) -> Any:
         value = self.of(part)
-        return [value] if part.raw else value
+        return value if part.raw else value[number]
 
     def _fetched(self, part: Part) -> Any:
         try:

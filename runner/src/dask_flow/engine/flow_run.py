@@ -60,14 +60,13 @@ class FlowRun:
         self._context = describe_run(flow.name, values, context or {}, str(uuid.uuid4()))
         self._verdicts = Verdicts(self._context)
         self._submission = Submission(backend, self._run_id)
-        self._threads = backend.threads
         self._lengths = Lengths(self._submission, self._watch)
         self._todo: deque[Node] = deque()
         self._queue(self.nodes)
         self._left = sum(node.state is None for node in self.nodes)
         self._events: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
         self._open_events = 0
-        self._groups: list[tuple[Part, Any]] = []
+        self._groups: list[tuple[Part, int]] = []
         self._timers: list[tuple[float, int, Part]] = []
         self._timer_numbers = itertools.count()
         self.retries: Counter[Task] = Counter()
@@ -121,9 +120,8 @@ class FlowRun:
         self._take_groups()
         while self._timers and self._timers[0][0] <= time.monotonic():
             part = heapq.heappop(self._timers)[2]
-            part.waiting = False
-            if part.future is not None:
-                part.node.waiting -= 1
+            if part.waiting and part.future is not None:  # of a node that was not started again
+                self._wait_no_more(part)
                 self._resubmit(part)
 
     # ---- decisions
@@ -174,7 +172,7 @@ class FlowRun:
             self._retry_at(part, [state])
             return None
         if type(state) is Success:
-            self._restart_downstream(part.node)  # it had seen an error
+            self._restart(_started(part.node.downstream))  # they had seen an error
         return state
 
     def _end(self, node: Node, state: State) -> None:
@@ -196,7 +194,7 @@ class FlowRun:
 
     def _release_used(self, part: Part) -> None:
         """Let go of those results that this part of a mapped node was the last to need."""
-        for used in part.sources() if part.node.mapped else ():
+        for used in part.sources(whole=not part.node.open_parts) if part.node.mapped else ():
             ended = used.node.state is not None or used.done
             if ended and used.node.task not in self.keep and used.was_used():
                 used.future = None
@@ -216,7 +214,8 @@ class FlowRun:
         name = full_name(part.node.task.name, part.start if part.node.mapped and part.raw else None)
         cause = next((state.result for state in states if isinstance(state.result, Exception)), None)
         why = f": {described(cause)}" if cause else ""
-        log.warning("task %s: attempt %d failed, the next is in %.3g s%s", name, part.count, seconds, why)
+        count = max(state.run_count for state in states)
+        log.warning("task %s: attempt %d failed, the next is in %.3g s%s", name, count, seconds, why)
         part.count += 1
         self.retries[part.node.task] += len(states)
         part.waiting = True
@@ -224,28 +223,36 @@ class FlowRun:
         part.end(done=False, error=part.error)
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), part))
 
-    def _resubmit(self, part: Part) -> None:
-        """Compute a part again, and what was computed from it: of items, those that are not finished."""
-        old, users = part.future, list(part.users())
-        self._submit(part, previous=old if not part.raw and part.error is None else None)
-        for user in users:
-            node = user.node
-            if node.state is not None or user.waiting or user.future is None:  # ended, or started again
+    def _wait_no_more(self, part: Part) -> None:
+        part.waiting = False
+        part.node.waiting -= 1
+
+    def _resubmit(self, again: Part) -> None:
+        """Compute a part again, and what was computed from it: of items, those that are not finished.
+
+        Items after it that wait for an attempt of their own go on waiting.
+        """
+        todo = [again]
+        while todo:
+            part = todo.pop()
+            node = part.node
+            if node.state is not None or part.waiting or part.future is None:  # ended, or started again
                 continue
-            if node.mapped and not node.flat:
-                self._resubmit(user)
-            else:
-                self._restart(node)
+            if part is not again and (node.flat or not node.mapped):
+                self._restart([node])
+                continue
+            previous = part.future if not part.raw and part.error is None else None
+            self._submit(part, previous, due=part is again)
+            todo += reversed(list(part.users()))
 
-    def _restart_downstream(self, node: Node) -> None:
-        for each in node.downstream:
-            if each.state is None and (each.parts or each.length is not None):
-                self._restart(each)
-
-    def _restart(self, node: Node) -> None:
-        node.restart()
-        self._restart_downstream(node)
-        self._queue([node])
+    def _restart(self, nodes: Iterable[Node]) -> None:
+        """Compute nodes anew, and what was started after them."""
+        todo = list(nodes)
+        while todo:
+            node = todo.pop()
+            node.restart()
+            self._queue([node])
+            todo += _started(node.downstream)
 
     # ---- maps
 
@@ -268,8 +275,9 @@ class FlowRun:
             return
         if not all(each.available for given in node.given if not given.mapped for each in given.nodes):
             return
-        while node.covered < (node.length or 0) and node.may_submit(self._threads):
-            stop = node.next_stop(self._threads)
+        threads = self.backend.threads
+        while node.covered < (node.length or 0) and node.may_submit(threads):
+            stop = node.next_stop(threads)
             if stop is None:
                 return
             self._submit(Part(node, node.covered, stop, raw=False))
@@ -300,11 +308,11 @@ class FlowRun:
         for part in node.parts:
             if part.error is not None:
                 if node.flat and any(used.error is not None for used in part.sources()):
-                    self._restart(node)  # the items' states are known now
+                    self._restart([node])  # the items' states are known now
                     return
                 verdict = self._verdict(part)
                 if verdict is None:
-                    return
+                    continue
                 if node.flat:
                     self._end(node, verdict)
                     return
@@ -313,21 +321,23 @@ class FlowRun:
                     for number in range(part.start, part.stop or 0)
                 }
             problems.update(part.problems)
-        self._end(node, self._mapped(node, problems))
+        if not node.waiting:
+            self._end(node, self._mapped(node, problems))
 
     # ---- submission and ends
 
-    def _submit(self, part: Part, previous: Any = None) -> None:
+    def _submit(self, part: Part, previous: Any = None, *, due: bool = True) -> None:
         node = part.node
         if part.future is None:
             node.parts.append(part)
         part.end(done=False)
+        part.attempt += 1
         known = known_states(node) if node.mapped and (node.waits or node.is_bad) else ()
-        future = part.future = self._submission.part(part, previous, known)
+        part.future = self._submission.part(part, previous, known, due=due)
         if part.raw:
-            self._watch([future], functools.partial(self._ended, part, future))
+            self._watch([part.future], functools.partial(self._ended, part, part.attempt))
         else:
-            self._watch([future], lambda: self._groups.append((part, future)))
+            self._watch([part.future], functools.partial(self._groups.append, (part, part.attempt)))
         self._queue(node.downstream)
 
     def _submit_each_item(self, node: Node) -> None:
@@ -343,20 +353,25 @@ class FlowRun:
 
     def _ended_together(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            if part.future is not None:  # of a node that was not started again
-                self._ended(part, part.future)
+            self._ended(part, 0)
 
-    def _ended(self, part: Part, future: Any) -> None:
-        if part.future is not future or part.waiting:
+    def _ended(self, part: Part, attempt: int) -> None:
+        if part.future is None or part.attempt != attempt or part.waiting:  # it was given up, or started again
             return
-        part.end(done=True, error=self.backend.error(future))
+        part.end(done=True, error=self.backend.error(part.future))
+        node = part.node
+        if part.error is not None and node.raw and node.task.max_retries and node.is_final:
+            state = self._verdicts.of(part)
+            if isinstance(state, Retrying):  # it need not wait for the other items
+                self._retry_at(part, [state])
+                return
         self._release_used(part)
-        self._queue([part.node])
+        self._queue([node])
 
     def _give_up(self, key: str, why: str) -> None:
         """Take a result that cannot be sent to where it is needed for a failure of the task that returned it."""
         for part in (part for node in self.nodes for part in node.parts if getattr(part.future, "key", None) == key):
-            error = TypeError(f"its result cannot be sent to another worker: {why}")
+            error = work.UnsendableError(f"its result cannot be sent to another worker: {why}")
             self._abandon(part, error)
             node, state = part.node, work.ended_by(error)
             if isinstance(node.state, Mapped):
@@ -368,17 +383,21 @@ class FlowRun:
 
     def _abandon(self, part: Part, error: Exception) -> None:
         """End a part, and what is computed from it, by an error."""
-        part.future = None
-        part.end(done=True, error=error)
-        self._queue([part.node])
-        for user in list(part.users()):
-            if not user.done:
-                self._abandon(user, error)
+        todo = [part]
+        while todo:
+            each = todo.pop()
+            if each.waiting:
+                self._wait_no_more(each)
+            each.future = None
+            each.end(done=True, error=error)
+            self._queue([each.node])
+            todo += [user for user in each.users() if not user.done]
 
     def _take_groups(self) -> None:
         """Take in what became of groups that ended, together."""
-        ended = [(part, self.backend.error(future)) for part, future in self._groups if part.future is future]
-        self._groups = []
+        current = [part for part, attempt in self._groups if part.future is not None and part.attempt == attempt]
+        self._groups.clear()
+        ended = [(part, self.backend.error(part.future)) for part in current]
         good = [part for part, error in ended if error is None]
         for part, summary in zip(good, self.backend.summaries([part.future for part in good]), strict=True):
             self._take_summary(part, summary)
@@ -401,3 +420,8 @@ class FlowRun:
             self._retry_at(part, retrying)
         else:
             part.end(done=all(state.is_finished() for state in states.values()))
+
+
+def _started(nodes: Iterable[Node]) -> list[Node]:
+    """Return those of the nodes that have not ended, but of which something was submitted or is known."""
+    return [node for node in nodes if node.state is None and (node.parts or node.length is not None)]

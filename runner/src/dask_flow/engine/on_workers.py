@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
+import threading
 import uuid
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+from distributed import get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from dask_flow import run_context
@@ -40,40 +43,22 @@ class FlowPlugin(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Make the run known, and listen to its tasks' loggers and prints."""
         self._worker = worker
-        run_context.runs[self.run_id] = self.values
-        run_context.summaries[self.run_id] = self._tell
-        logger = logging.getLogger("dask_flow.task")
-        self._handler = _Forward(worker, self.topic, self.values["flow_run_id"])
-        self._before = logger.level, logger.propagate
-        logger.addHandler(self._handler)
-        logging.getLogger().addHandler(self._handler)
-        logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
-        logger.propagate = False
+        _process.begin(self)
         logging.getLogger("distributed.worker").addFilter(self._is_news)
-        if not isinstance(sys.stdout, TaskOutput):
-            sys.stdout = TaskOutput(sys.stdout, all_tasks=True)
 
     def teardown(self, worker: Worker) -> None:
         """Forget the run."""
-        run_context.runs.pop(self.run_id, None)
-        run_context.summaries.pop(self.run_id, None)
-        logger = logging.getLogger("dask_flow.task")
-        logger.removeHandler(self._handler)
-        logging.getLogger().removeHandler(self._handler)
         logging.getLogger("distributed.worker").removeFilter(self._is_news)
-        if not logger.handlers:
-            logger.level, logger.propagate = self._before
-            if isinstance(sys.stdout, TaskOutput):
-                sys.stdout = sys.stdout.before
-
-    def _tell(self, summary: Summary) -> None:
-        """Send the summary of the items that this thread computes; it arrives before the task's end does."""
-        line = (self._worker.get_current_task(), SUMMARY, cloudpickle.dumps(summary))
-        self._worker.loop.add_callback(self._worker.log_event, self.topic, [line])
+        _process.end(self)
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        """Tell of a result that cannot be had from the worker that has it: Dask itself would try without end."""
-        if finish == "error" and start == "flight" and str(key).endswith(f"-{self.run_id}"):
+        """Tell what a task printed last, and of a result that cannot be had: Dask itself would try without end."""
+        if start not in {"executing", "long-running", "flight"} or not str(key).endswith(f"-{self.run_id}"):
+            return
+        rest = sys.stdout.rest_of(key) if isinstance(sys.stdout, TaskOutput) else ""
+        if rest:
+            self._worker.log_event(self.topic, [(run_context.name_of(key), logging.INFO, rest)])
+        if start == "flight" and finish == "error":
             # A repr, with the traceback of the other side in it.
             why = self._worker.state.tasks[key].exception_text.partition("(")[2].strip("'\"").partition("\\n")[0]
             self._worker.log_event(self.topic, [(str(key), STUCK, why[:200])])
@@ -86,30 +71,95 @@ class FlowPlugin(WorkerPlugin):  # type: ignore[misc]
         return record.levelno != logging.ERROR or not str(key).endswith(f"-{self.run_id}")
 
 
+class _Process:
+    """What this process does for the runs that its workers know: a process may have several, and each a plugin."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plugins: Counter[str] = Counter()
+        self._forwards: dict[str, _Forward] = {}
+        self._before: tuple[int, bool] = (logging.NOTSET, True)
+        self._output: TaskOutput | None = None
+        self.shown: set[str] = set()
+        """The topics that are shown in this process: what tasks of its workers log is in its log by itself."""
+
+    def begin(self, plugin: FlowPlugin) -> None:
+        with self._lock:
+            self._plugins[plugin.run_id] += 1
+            if self._plugins[plugin.run_id] > 1:
+                return
+            run_context.runs[plugin.run_id] = plugin.values
+            run_context.summaries[plugin.run_id] = functools.partial(_tell, plugin.topic)
+            if not isinstance(sys.stdout, TaskOutput):
+                sys.stdout = self._output = TaskOutput(sys.stdout, all_tasks=True)
+            if plugin.topic in self.shown:
+                return
+            logger = logging.getLogger("dask_flow.task")
+            if not self._forwards:
+                self._before = logger.level, logger.propagate
+                logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
+                logger.propagate = False
+            forward = self._forwards[plugin.run_id] = _Forward(plugin.topic, plugin.values["flow_run_id"])
+            logger.addHandler(forward)
+            logging.getLogger().addHandler(forward)
+
+    def end(self, plugin: FlowPlugin) -> None:
+        with self._lock:
+            self._plugins[plugin.run_id] -= 1
+            if self._plugins[plugin.run_id] > 0:
+                return
+            del self._plugins[plugin.run_id]
+            run_context.runs.pop(plugin.run_id, None)
+            run_context.summaries.pop(plugin.run_id, None)
+            if not self._plugins and sys.stdout is self._output and self._output is not None:
+                sys.stdout = self._output.before
+            forward = self._forwards.pop(plugin.run_id, None)
+            if forward is None:
+                return
+            logger = logging.getLogger("dask_flow.task")
+            logger.removeHandler(forward)
+            logging.getLogger().removeHandler(forward)
+            if not self._forwards:
+                level, logger.propagate = self._before
+                logger.setLevel(level)
+
+
+_process = _Process()
+
+
+def _tell(topic: str, summary: Summary) -> None:
+    """Send the summary of the items that this thread computes; it arrives before the task's end does."""
+    worker = get_worker()
+    line = (worker.get_current_task(), SUMMARY, cloudpickle.dumps(summary))
+    worker.loop.add_callback(worker.log_event, topic, [line])
+
+
 class _Forward(logging.Handler):
     """Sends what the tasks of one run log to whoever subscribed to a topic of the scheduler.
 
     What is logged while a message is under way goes with the next one; all of it arrives before the task's end does.
     """
 
-    def __init__(self, worker: Worker, topic: str, flow_run_id: str) -> None:
+    def __init__(self, topic: str, flow_run_id: str) -> None:
         super().__init__()
-        self._worker, self._topic, self._flow_run_id = worker, topic, flow_run_id
-        self._lines: deque[tuple[str, int, str]] = deque()
+        self._topic, self._flow_run_id = topic, flow_run_id
+        self._lines: dict[Worker, list[tuple[str, int, str]]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if run_context.context.get("flow_run_id") != self._flow_run_id:
             return
         text = self.format(record)
         name = run_context.current_task() or record.name.removeprefix("dask_flow.task.")
-        self._lines.append((name, record.levelno, text))
-        if len(self._lines) == 1:
-            self._worker.loop.add_callback(self._send)
+        worker = get_worker()
+        if worker not in self._lines:
+            worker.loop.add_callback(self._send, worker)
+        self._lines.setdefault(worker, []).append((name, record.levelno, text))
 
-    def _send(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        if lines:
-            self._worker.log_event(self._topic, lines)
+    def _send(self, worker: Worker) -> None:
+        self.acquire()  # as whoever calls `emit` does
+        lines = self._lines.pop(worker)
+        self.release()
+        worker.log_event(self._topic, lines)
 
 
 class _Taught(DaskBackend):
@@ -147,11 +197,13 @@ class _Taught(DaskBackend):
 def on_workers(client: Client) -> Iterator[DaskBackend]:
     """Open a backend on a client's cluster; closed again, its workers are as before."""
     backend = _Taught(client)
+    _process.shown.add(backend.topic)
     client.subscribe_topic(backend.topic, backend.show)
     try:
         yield backend
     finally:
         for name in backend.plugins:
             unregister(client, name)
+        _process.shown.discard(backend.topic)
         if client.status == "running":
             client.unsubscribe_topic(backend.topic)

@@ -11,33 +11,56 @@ from typing import Any, TextIO
 
 from dask_flow import run_context
 
-__all__ = ["TaskOutput", "lines_of_tasks"]
+__all__ = ["TaskOutput", "end_line", "lines_of_tasks"]
 
 
 class TaskOutput(io.TextIOBase):
     """Stands for stdout: what a task prints is logged line by line, all else goes where it went.
 
-    Without `all_tasks` only those that say `log_stdout`.
+    Without `all_tasks` only those that say `log_stdout`. What is after the last line's end waits for the task's end, at
+    which `end_line` is called, or for a task that Dask calls itself, `rest_of`.
     """
 
     def __init__(self, before: TextIO, *, all_tasks: bool) -> None:
         self.before = before
         self._all = all_tasks
-        self._rest = threading.local()
+        self.rests: dict[Any, str] = {}
+        """By the task's key if Dask calls it itself, else by thread."""
 
     def write(self, text: str) -> int:
         """Log the lines that the text completes."""
         name = self._task()
         if name is None:
             return self.before.write(text)
-        *lines, self._rest.text = (getattr(self._rest, "text", "") + text).split("\n")
+        owner = run_context.plain_key() or threading.get_ident()
+        *lines, rest = (self.rests.pop(owner, "") + text).split("\n")
+        if rest:
+            self.rests[owner] = rest
         for line in lines:
             run_context.task_logger(name).info("%s", line)
         return len(text)
 
+    def end_line(self) -> None:
+        """Log what the task in this thread has begun to print."""
+        if threading.get_ident() in self.rests:
+            self.write("\n")
+
+    def rest_of(self, key: Any) -> str:
+        """Return what a task that Dask called itself had begun to print."""
+        return self.rests.pop(key, "")
+
     def _task(self) -> str | None:
         name = run_context.context.get("task_name")
         return name if name is not None and (self._all or run_context.scope.get().get("log_stdout")) else None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of where it went."""
+        return self.before.encoding
+
+    def fileno(self) -> int:
+        """Return that of where it went: what another process writes there is no task's."""
+        return self.before.fileno()
 
     def flush(self) -> None:
         """Flush what goes where it went."""
@@ -45,6 +68,12 @@ class TaskOutput(io.TextIOBase):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.before, name)
+
+
+def end_line() -> None:
+    """Log what the task in this thread has begun to print, as it ends."""
+    if isinstance(sys.stdout, TaskOutput) and sys.stdout.rests:
+        sys.stdout.end_line()
 
 
 @contextmanager

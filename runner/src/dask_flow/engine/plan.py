@@ -36,12 +36,14 @@ class Part:
     """What one Dask task computes: a task (`stop` is None), one item of a mapped task (`raw`), or some of them."""
 
     __slots__ = (
-        "count", "done", "error", "future", "node", "problems", "raw", "start", "stop", "waiting",
+        "attempt", "count", "done", "error", "future", "node", "problems", "raw", "start", "stop", "waiting",
     )  # fmt: skip
 
     def __init__(self, node: Node, start: int = 0, stop: int | None = None, *, raw: bool = True) -> None:
         self.node, self.start, self.stop, self.raw = node, start, stop, raw
         self.future: Any = None
+        self.attempt = 0
+        """How often it was submitted; tells the ends of its futures apart. What waits for one does not hold it."""
         self.count = 1
         self.done = False
         node.open_parts += 1
@@ -59,11 +61,14 @@ class Part:
         self.node.open_parts += self.done - done
         self.done, self.error = done, error
 
-    def sources(self) -> Iterator[Part]:
-        """Yield the parts that it is computed from."""
+    def sources(self, *, whole: bool = True) -> Iterator[Part]:
+        """Yield the parts that it is computed from; without `whole`, only those of the same items."""
         for given in self.node.arguments:
             for node in given.nodes:
-                yield from node.parts_between(self.start, self.stop) if given.mapped and node.mapped else node.parts
+                if given.mapped and node.mapped:
+                    yield from node.parts_between(self.start, self.stop)
+                elif whole:
+                    yield from node.parts
 
     def users(self) -> Iterator[Part]:
         """Yield the parts that are computed from it."""
@@ -84,7 +89,10 @@ class Part:
     def _was_used(self, by: Node) -> bool:
         if by.state is not None or not by.mapped or by.length is None:
             return by.state is not None
-        limit = by.length if self._is_whole_for(by) else self.stop
+        whole = self._is_whole_for(by)
+        if whole and by.open_parts:
+            return False
+        limit = by.length if whole else self.stop
         # One that has an error may be computed again, as what is before it may.
         had = all(each.done and each.error is None for each in self._users_in(by))
         return limit is not None and by.covered >= limit and had

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar, Never
 
 from dask_flow.engine import state
@@ -21,7 +22,10 @@ class PrefectStateSignal(BaseException):  # not an Exception, so that `except Ex
         self.state = self.state_class(message=message, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, {**self.__dict__, "state": _without(self.state, self)})
+        ended, own = copy.copy(self.state), self.state.result is self
+        if own:  # pickle could not restore it
+            ended.result = None
+        return _restore, (type(self), self.args, {**self.__dict__, "state": ended}, own)
 
 
 class FAIL(PrefectStateSignal):
@@ -80,23 +84,13 @@ def _refuse(name: str, instead: str) -> Never:
     raise InputError(f"signals.{name} is not here; {instead}")
 
 
-def _without(given: state.State, signal: PrefectStateSignal) -> state.State:
-    """Return the state; one whose result is the signal itself without it, which pickle could not restore."""
-    import copy
-
-    new = copy.copy(given)
-    if new.result is signal:
-        new.result = _SELF
-    return new
-
-
-def _restore(kind: type[PrefectStateSignal], args: tuple[Any, ...], attributes: dict[str, Any]) -> PrefectStateSignal:
+def _restore(
+    kind: type[PrefectStateSignal], args: tuple[Any, ...], attributes: dict[str, Any], own: bool
+) -> PrefectStateSignal:
+    """Return a signal that was pickled; `own`: it is the result of its state."""
     new = kind.__new__(kind, *args)
     new.args = args
     new.__dict__.update(attributes)
-    if new.state.result == _SELF:
+    if own:
         new.state.result = new
     return new
-
-
-_SELF = "dask_flow.engine.signals: the signal itself"

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dask_flow.run_context import context
+
 __all__ = [
     "Failed",
     "Finished",
@@ -113,7 +115,7 @@ class Scheduled(Pending):
 
 
 class Retrying(Scheduled):
-    """Waits for another attempt, after `run_count` of them."""
+    """Waits for another attempt, after `run_count` of them: in a task, by default as many as it had so far."""
 
     __slots__ = ("run_count",)
 
@@ -122,10 +124,10 @@ class Retrying(Scheduled):
         message: str | None = None,
         result: Any = None,
         start_time: dt.datetime | None = None,
-        run_count: int = 1,
+        run_count: int | None = None,
     ) -> None:
         super().__init__(message, result, start_time)
-        self.run_count = run_count
+        self.run_count: int = context.get("task_run_count", 1) if run_count is None else run_count
 
 
 class Running(State):

@@ -26,10 +26,11 @@ class Submission:
         self._works: dict[Node, work.Work] = {}
         self._numbers = itertools.count()
 
-    def part(self, part: Part, previous: Any = None, known: Sequence[State | None] = ()) -> Any:
+    def part(self, part: Part, previous: Any = None, known: Sequence[State | None] = (), *, due: bool = True) -> Any:
         """Submit a part, and return its future.
 
-        Of a group whose `previous` future is given, only those items are computed that are not finished there.
+        Of a group whose `previous` future is given, only those items are computed that are not finished there; those
+        that wait for their next attempt only if it is `due`.
         """
         node = part.node
         arguments = _Arguments(part)
@@ -41,7 +42,7 @@ class Submission:
             future = self.backend.submit(key, flatten_items, futures, values[0], self._run_id)
         elif not part.raw:
             place = None if previous is None else len(futures)
-            group = work.Group(part.start, (part.stop or 0) - part.start, part.count, known, place)
+            group = work.Group(part.start, (part.stop or 0) - part.start, known, place, due)
             needed = futures if previous is None else [*futures, previous]
             future = self.backend.submit(key, work.run_items, needed, self._work(node), values, group, **_options(node))
         elif node.plain and self.backend.calls_functions and not any(_holds_pieces(each) for each in values):

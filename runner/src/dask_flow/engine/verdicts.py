@@ -43,7 +43,7 @@ class Verdicts:
             if verdict is not None:
                 return verdict
         state = work.ended_by(part.error or RuntimeError("it was lost"))
-        if isinstance(state, Retrying) or node.task.state_handlers:
+        if isinstance(state, Retrying) or isinstance(part.error, work.UnsendableError) or node.task.state_handlers:
             return state
         return work.or_retry(node.task, state, part.count) or state
 

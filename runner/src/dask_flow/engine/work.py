@@ -21,6 +21,7 @@ from dask_flow.core.edge import split
 from dask_flow.engine import signals
 from dask_flow.engine.arguments import filled
 from dask_flow.engine.items import Items, Unsuccessful, as_item, summed_up
+from dask_flow.engine.output import end_line
 from dask_flow.engine.state import Failed, Pending, Retrying, Running, Skipped, State, Success, TimedOut, TriggerFailed
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "Group",
     "TaskTimeoutError",
     "UnfinishedError",
+    "UnsendableError",
     "Work",
     "decide",
     "ended_by",
@@ -58,6 +60,10 @@ class UnfinishedError(Exception):
     """Something before the task is to be tried again first."""
 
 
+class UnsendableError(TypeError):
+    """A result cannot be sent to where it is needed; another attempt would make another of its kind."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Work:
     """A task as a worker needs it. `edges` are the keys of the states that its trigger gets, one for each argument."""
@@ -78,17 +84,25 @@ class Work:
 
 
 class Group(NamedTuple):
-    """The items `start` to `start + length` of a mapped task, which run for the `run_count`th time.
+    """The items `start` to `start + length` of a mapped task.
 
     `known` are the states of what is handed over whole. `previous` is the place of what the items came to before: only
-    those that are not finished run again.
+    those that are not finished run again, and if it is `due`, those that wait for their next attempt.
     """
 
     start: int
     length: int
-    run_count: int
     known: Sequence[State | None]
     previous: int | None
+    due: bool
+
+    def run_count(self, item: Any) -> int:
+        """Return for which time an item is to run now, by what stands in its place; 0: it is not."""
+        if type(item) is not Unsuccessful or item.state.is_finished():
+            return 0
+        if not isinstance(item.state, Retrying):
+            return 1
+        return item.state.run_count + 1 if self.due else 0
 
 
 def run_one(values: Sequence[Any], work: Work, arguments: Sequence[Any], run_count: int) -> Any:
@@ -101,10 +115,12 @@ def run_one(values: Sequence[Any], work: Work, arguments: Sequence[Any], run_cou
     try:
         state = _attempt(work.task, dict(zip(work.keys, given, strict=True)), run_count)
     finally:
+        end_line()
         run_context.scope.reset(token)
     if type(state) is Success and state.message == SUCCEEDED:
         return state.result
-    if isinstance(state.result, BaseException):
+    # One that ends a process must not reach the worker as itself.
+    if isinstance(state.result, BaseException) and not isinstance(state.result, SystemExit):
         meant = ended_by(state.result)
         if (type(meant), meant.message) == (type(state), state.message):
             raise state.result
@@ -116,13 +132,13 @@ def run_items(values: Sequence[Any], work: Work, arguments: Sequence[Any], group
     began = time.perf_counter()
     columns = [filled(each, values) for each in arguments]
     items = Items([_NOT_RUN] * group.length if group.previous is None else values[group.previous])
-    here = work.scope(group.start, group.run_count)
+    here = work.scope(group.start, 1)
     token = run_context.scope.set(here)
     try:
         if _is_plain(work, columns, group.known):
-            _quickly(work, columns, items, here)
+            _quickly(work, columns, group, items, here)
         else:
-            _fully(work, columns, group.known or [None] * len(columns), items, here)
+            _fully(work, columns, group, items, here)
     finally:
         run_context.scope.reset(token)
     items.seconds = time.perf_counter() - began
@@ -140,17 +156,19 @@ def _is_plain(work: Work, columns: Sequence[Any], known: Sequence[State | None])
     )
 
 
-def _quickly(work: Work, columns: Sequence[Any], items: Items, here: dict[str, Any]) -> None:
-    first, function, todo = here["map_index"], work.task.callee, set(_unfinished(items))
+def _quickly(work: Work, columns: Sequence[Any], group: Group, items: Items, here: Mapping[str, Any]) -> None:
+    function = work.task.callee
     for number, (positional, keywords) in enumerate(_calls(work, columns, len(items))):
-        if number not in todo:
+        run_count = 1 if items[number] is _NOT_RUN else group.run_count(items[number])
+        if not run_count:
             continue
-        here["map_index"] = first + number
+        run_context.scope.set({**here, "map_index": group.start + number, "task_run_count": run_count})
         try:
             items[number] = function(*positional, **keywords)
         except (Exception, SystemExit, signals.PrefectStateSignal) as error:
             state = ended_by(error)
-            items[number] = as_item(or_retry(work.task, state, here["task_run_count"]) or state)
+            items[number] = as_item(or_retry(work.task, state, run_count) or state)
+        end_line()
 
 
 def _calls(work: Work, columns: Sequence[Any], count: int) -> Iterable[tuple[Sequence[Any], Mapping[str, Any]]]:
@@ -168,17 +186,19 @@ def _calls(work: Work, columns: Sequence[Any], count: int) -> Iterable[tuple[Seq
     return zip(ordered, named, strict=True)
 
 
-def _fully(
-    work: Work, columns: Sequence[Any], known: Sequence[State | None], items: Items, here: dict[str, Any]
-) -> None:
-    first = here["map_index"]
-    for number in _unfinished(items):
-        here["map_index"] = first + number
+def _fully(work: Work, columns: Sequence[Any], group: Group, items: Items, here: Mapping[str, Any]) -> None:
+    known = group.known or [None] * len(columns)
+    for number, item in enumerate(items):
+        run_count = group.run_count(item)
+        if not run_count:
+            continue
+        run_context.scope.set({**here, "map_index": group.start + number, "task_run_count": run_count})
         given = [
             column[number] if is_mapped else column for column, is_mapped in zip(columns, work.mapped, strict=True)
         ]
         states = [_state(each, state) for each, state in zip(given, known, strict=True)]
-        items[number] = as_item(_settled(work, states, here["task_run_count"]))
+        items[number] = as_item(_settled(work, states, run_count))
+        end_line()
 
 
 def _state(value: Any, known: State | None) -> State:
@@ -200,10 +220,6 @@ def _settled(work: Work, states: Sequence[State], run_count: int) -> State:
     if verdict is not None:
         return handled(work.task, Pending(), verdict)
     return _attempt(work.task, {key: state.result for key, state in zip(work.keys, states, strict=True)}, run_count)
-
-
-def _unfinished(items: Items) -> list[int]:
-    return [number for number, each in enumerate(items) if type(each) is Unsuccessful and not each.state.is_finished()]
 
 
 def decide(task: Task, upstream: Mapping[Any, State]) -> State | None:
@@ -283,6 +299,7 @@ def _within(seconds: float, function: Callable[..., Any], args: Sequence[Any], k
             outcome.append((function(*args, **kwargs), None))
         except BaseException as error:
             outcome.append((None, error))
+        end_line()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(call,), daemon=True)
     thread.start()
