@@ -127,7 +127,7 @@ def _one_kind(kind: str, schema: Mapping[str, Any], definitions: Mapping[str, An
     if kind == "array":
         items = _resolved(schema["items"], definitions)
         return "a list of texts" if items["type"] == "string" else "a list of mappings"
-    by_pattern = next(iter(schema.get("patternProperties", {}).values()), {})
+    by_pattern: Mapping[str, Any] = next(iter(schema.get("patternProperties", {}).values()), {})
     items = _resolved(schema.get("additionalProperties") or by_pattern, definitions)
     if kind == "object" and items.get("type") == "string":
         return "a mapping of texts"
