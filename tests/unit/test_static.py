@@ -40,6 +40,13 @@ FLOWS = {
     "    return client.submit(abs, -1).result()\n",
 }
 
+WAITS = """
+import time, pathlib
+def main(client):
+    pathlib.Path({running!r}).touch()
+    time.sleep(600)
+"""
+
 
 def settings(address, **given):
     given = {"startup_timeout": 4.0, "tls": address.startswith("tls"), **given}
@@ -235,13 +242,15 @@ def test_tls_client_of_a_plain_scheduler_is_told_at_once(scheduler, tmp_path):
         opened(address, startup_timeout=60.0).__enter__()
 
 
-@pytest.mark.parametrize("back", ["at-once", "never"])
-@pytest.mark.parametrize("kind", FLOWS)
+@pytest.mark.parametrize(
+    ("kind", "back"),
+    [*((kind, back) for kind in FLOWS for back in ("at-once", "never")), ("function-that-waits", "never")],
+)
 def test_scheduler_that_is_killed_in_mid_run_is_a_lost_cluster(processes, tmp_path, kind, back):
     processes.start_scheduler()
     processes.start_worker()
     running = tmp_path / "running"
-    (tmp_path / "flow.py").write_text(FLOWS[kind].format(running=str(running)))
+    (tmp_path / "flow.py").write_text({**FLOWS, "function-that-waits": WAITS}[kind].format(running=str(running)))
     line = ["run", str(tmp_path / "flow.py"), "--address", processes.address]
 
     with subprocess.Popen([sys.executable, "-m", "dask_flow", *line], stderr=subprocess.PIPE, text=True) as runner:

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.clusters import OnLost
-from dask_flow.errors import InputError, StartupError, causes_of
+from dask_flow.errors import ClusterLostError, InputError, StartupError, causes_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TRY_SECONDS = 3
 PAUSE_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 
 
@@ -52,7 +54,24 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
         check_versions(client)
         log.info("dashboard: %s", client.dashboard_link)
         saved_at_the_end(client, history)
-        yield client
+        over = threading.Event()
+        threading.Thread(target=_watch, args=(client, over, on_lost), name="scheduler-watch", daemon=True).start()
+        try:
+            yield client
+        finally:
+            over.set()
+
+
+def _watch(client: Client, over: threading.Event, on_lost: OnLost) -> None:
+    """Tell of a scheduler that did not come back: its client gives up, and what waits for it may do so for ever."""
+    connecting = False
+    while not over.wait(WATCH_SECONDS):
+        if connecting and client.status in {"closing", "closed"}:  # if it was not, the flow itself closed it
+            on_lost(
+                ClusterLostError("the connection to the Dask scheduler was lost while the flow ran; it is not back")
+            )
+            return
+        connecting = client.status == "connecting"
 
 
 def _wait_for_scheduler(settings: RunSettings, deadline: float) -> None:
