@@ -23,8 +23,9 @@ def argos_kinds():
     folder = Path(shutil.which("argo-workflows")).with_name("argo-workflows-crds")
     try:
         for name in NAMES:
-            # They are too large to be applied.
-            run("kubectl", "create", "-f", folder / f"argoproj.io_{name.partition('.')[0]}.yaml")
+            # They are too large for the client to apply; one may be left from tests that were interrupted.
+            file = folder / f"argoproj.io_{name.partition('.')[0]}.yaml"
+            run("kubectl", "apply", "--server-side", "--force-conflicts", "-f", file)
         Namespace().wait_for(lambda: all(map(established, NAMES)), "Argo's definitions")
         # Clients ask for the kinds that there are; the API server may need a moment to say so.
         Namespace().wait_for(
