@@ -19,7 +19,7 @@ def test_pods_of_several_workers_grow_and_shrink_as_a_whole(namespace):
     spec = (
         "spec: {containers: [{name: worker, args: [dask, worker, --nworkers, '2', --nthreads, '1', --no-dashboard]}]}"
     )
-    text = UP_AND_DOWN.replace("workers(client) > 1", "workers(client) > 2")
+    text = UP_AND_DOWN.replace("> 1", "> 2")
     namespace.install(flow=flow(text), cluster={"minWorkers": 1, "maxWorkers": 2, "workerSpec": spec})
 
     end = namespace.finish(namespace.start(), seconds=180)
