@@ -13,10 +13,10 @@ from dask.utils import key_split
 from dask_flow.core import Flow, Task
 from dask_flow.engine.entry import check, failed_states, run_on
 from dask_flow.engine.items import Unsuccessful
-from dask_flow.engine.lengths import NOTHING_TO_MAP
-from dask_flow.engine.state import State, TriggerFailed
+from dask_flow.engine.state import State
 from dask_flow.executors import executor_of, on_client, report_of
 from dask_flow.flows import HIDDEN, Counts, FlowResult, short
+from dask_flow.flows.ended import error_of, was_not_run
 from dask_flow.log import listed
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
         for task, end in states.items()
         for number, each in failed_states(end).items()
     }
-    errors = {name: _error(each) for name, each in failed.items() if not _not_run(each)}
+    errors = {name: error_of(each) for name, each in failed.items() if not was_not_run(each)}
     if state.is_failed():
-        skipped = tuple(name for name, each in failed.items() if _not_run(each))
-        errors = errors or {flow.name: _error(state)}
+        skipped = tuple(name for name, each in failed.items() if was_not_run(each))
+        errors = errors or {flow.name: error_of(state)}
         return FlowResult(results, errors, skipped, logged=True, counts=_counts(run), state=state)
     if failed:
         log.warning("the flow succeeded in spite of failed tasks: %s", listed(list(failed)))
@@ -63,19 +63,10 @@ def _counts(run: FlowRun) -> dict[str, Counts]:
         name = key_split(f"{task.name}-0")
         together = node.mapped and node.parts and not node.parts[0].raw
         states = [] if node.state is None else failed_states(node.state).values()
-        failed = sum(not _not_run(each) for each in states)
+        failed = sum(not was_not_run(each) for each in states)
         found = Counts(node.length or 0 if together else 0, failed, run.retries[task])
         counts[name] = counts.get(name, Counts()) + found
     return counts
-
-
-def _not_run(state: State) -> bool:
-    """Return whether a task failed only because others before it did; a map over one that failed does so too."""
-    return type(state) is TriggerFailed or state.message == NOTHING_TO_MAP
-
-
-def _error(state: State) -> BaseException:
-    return state.result if isinstance(state.result, BaseException) else RuntimeError(state.message)
 
 
 def _texts(run: FlowRun, client: Client, tasks: Mapping[str, Task]) -> dict[str, str]:

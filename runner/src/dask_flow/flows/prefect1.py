@@ -7,9 +7,9 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dask_flow.engine.lengths import NOTHING_TO_MAP
 from dask_flow.errors import InputError
 from dask_flow.flows import FlowResult, short
+from dask_flow.flows.ended import error_of, was_not_run
 from dask_flow.flows.given import check_names
 from dask_flow.log import described, listed
 
@@ -59,7 +59,7 @@ def _result(flow: Any, state: Any) -> FlowResult:
     from dask_flow.flows.worker_logs import task_that_killed
 
     if not isinstance(state.result, dict):  # Prefect itself failed, as when workers die; it has logged that
-        problem = _error(state)
+        problem = error_of(state)
         return FlowResult(results={}, errors={task_that_killed(problem) or flow.name: problem}, logged=True)
     terminal = flow.terminal_tasks()
     ended = [(task, state.result[task]) for task in flow.sorted_tasks()]
@@ -73,9 +73,9 @@ def _result(flow: Any, state: Any) -> FlowResult:
         if failed:
             log.warning("the flow succeeded in spite of failed tasks: %s", listed([name for name, _ in failed]))
         return FlowResult(results)
-    not_run = [name for name, each in failed if _not_run(each)]
-    errors = {name: _error(each) for name, each in failed if name not in not_run}
-    return FlowResult(results, errors or {flow.name: _error(state)}, tuple(not_run), logged=True)
+    not_run = [name for name, each in failed if was_not_run(each)]
+    errors = {name: error_of(each) for name, each in failed if name not in not_run}
+    return FlowResult(results, errors or {flow.name: error_of(state)}, tuple(not_run), logged=True)
 
 
 def _failed(name: str, state: Any) -> Iterator[tuple[str, Any]]:
@@ -85,12 +85,3 @@ def _failed(name: str, state: Any) -> Iterator[tuple[str, Any]]:
             yield from _failed(f"{name}[{index}]", each)
     elif state.is_failed():
         yield name, state
-
-
-def _not_run(state: Any) -> bool:
-    """Return whether a task failed only because others before it did; a map over one that failed does so too."""
-    return type(state).__name__ == "TriggerFailed" or state.message == NOTHING_TO_MAP
-
-
-def _error(state: Any) -> BaseException:
-    return state.result if isinstance(state.result, BaseException) else RuntimeError(state.message)
