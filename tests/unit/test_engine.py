@@ -16,6 +16,7 @@ from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, 
 from dask_flow.flows import dag
 from dask_flow.triggers import any_failed
 from distributed import Client, LocalCluster, get_worker
+from waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,6 @@ def keys(client):
 def computed(client, since):
     """Return how many Dask tasks of each name ran."""
     return Counter(distributed.utils.key_split(each["key"]) for each in client.get_task_stream(start=since))
-
-
-def eventually(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @task

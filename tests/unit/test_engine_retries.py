@@ -16,6 +16,7 @@ from dask_flow.engine.plan import Part
 from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, on_client
 from dask_flow.triggers import all_finished
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from waiting import eventually
 
 NOW, SOON = dt.timedelta(0), dt.timedelta(seconds=0.2)
 DEEP = 1200
@@ -37,13 +38,6 @@ def client(cluster):
 @pytest.fixture
 def executor(cluster):
     return DaskExecutor(address=cluster.scheduler_address)
-
-
-def eventually(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def within(seconds, call):

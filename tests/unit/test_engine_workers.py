@@ -4,7 +4,6 @@ import contextlib
 import logging
 import subprocess
 import sys
-import time
 
 import pytest
 from dask_flow import Flow, context, task
@@ -13,6 +12,7 @@ from dask_flow.engine.backends import DaskBackend
 from dask_flow.engine.output import TaskOutput
 from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, on_client
 from distributed import Client, LocalCluster, get_worker
+from waiting import eventually
 
 HERE = {"processes": False, "threads_per_worker": 2, "dashboard_address": None}
 
@@ -32,13 +32,6 @@ def client(cluster):
 @pytest.fixture
 def executor(cluster):
     return DaskExecutor(address=cluster.scheduler_address)
-
-
-def eventually(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_workers_of_one_process_share_a_run(caplog):
