@@ -30,7 +30,7 @@ def rate(amount, work):
 
 def main(client, tasks=3000, rounds=3, blocks=10, mebibytes=20):
     client.wait_for_workers(2)
-    one, other = client.scheduler_info()["workers"]
+    one, other = client.nthreads()
     count = lambda: client.gather(client.map(increment, range(tasks), pure=False))
 
     def move():

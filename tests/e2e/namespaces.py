@@ -28,7 +28,7 @@ def work(n):
     time.sleep(0.5)
     return n
 def workers(client):
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+    return len(client.nthreads())
 def main(client):
     at_first, most = workers(client), 0
     futures = client.map(work, range(40), pure=False)

@@ -131,7 +131,7 @@ def test_specs_of_pods_mode_are_honoured(watched):
     text = """
 import dask, os, re
 def main(client):
-    (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
+    (worker,) = client.sync(client.scheduler.identity, n_workers=-1)["workers"].values()
     work_stealing = client.run_on_scheduler(dask.config.get, "distributed.scheduler.work-stealing")
     found = re.fullmatch("run-[a-z0-9]+-default-worker-[a-f0-9]{10}", worker["name"])
     return bool(found), worker["nthreads"], client.submit(os.getenv, "COLOUR").result(), work_stealing

@@ -30,7 +30,7 @@ def main(client):
     plain = address.replace("tls:", "tcp:")
     assert address.startswith("tls:")
     assert client.submit(on_worker, address).result()
-    worker = next(iter(client.scheduler_info()["workers"]))
+    worker = next(iter(client.nthreads()))
     assert worker.startswith("tls:")
     return [
         attempt(plain, None),

@@ -58,12 +58,10 @@ def test_sidecar_init_container_and_several_workers_to_a_pod(namespace):
         },
     }
     text = """
-import time
 def main(client):
-    names = sorted(each["name"] for each in client.scheduler_info(n_workers=-1)["workers"].values())
-    while len(names) < 4:
-        time.sleep(0.2)
-        names = sorted(each["name"] for each in client.scheduler_info(n_workers=-1)["workers"].values())
+    client.wait_for_workers(4)
+    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"].values()
+    names = sorted(each["name"] for each in workers)
     return [name.rpartition("worker-")[2] for name in names]
 """
     namespace.install(flow=flow(text), cluster={"workerSpec": json.dumps(spec), "minWorkers": 2, "maxWorkers": 2})

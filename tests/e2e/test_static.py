@@ -27,7 +27,7 @@ def where():
     return socket.gethostname()
 
 def main(client):
-    infos = client.scheduler_info(n_workers=-1)["workers"].values()
+    infos = client.sync(client.scheduler.identity, n_workers=-1)["workers"].values()
     threads = sorted(each["nthreads"] for each in infos)
     hosts = sorted(set(client.run(where).values()))
     return f"threads {threads} hosts {' '.join(hosts)}"

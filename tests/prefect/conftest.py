@@ -45,7 +45,7 @@ def connections(client):
     """Return a function that tells which ports workers' processes connected to, other than the cluster's own."""
 
     def found():
-        workers = client.scheduler_info(n_workers=-1)["workers"]
+        workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
         own = [client.scheduler.address, *workers, *(each["nanny"] for each in workers.values())]
         met = set().union(*client.run(lambda: sys.dask_flow_ports).values())
         assert met, "the audit hook saw nothing"

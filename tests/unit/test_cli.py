@@ -136,11 +136,11 @@ def test_parameters_come_from_the_command_line_over_the_environment(tmp_path):
 
 
 def test_flows_declared_bounds_are_honoured_and_the_environment_wins(tmp_path):
-    count = "def main(client): return len(client.scheduler_info(n_workers=-1)['workers'])\n"
+    count = "def main(client): return len(client.nthreads())\n"
     path = write(
         tmp_path,
         HEAD + "@task\ndef workers():\n    from distributed import get_client\n"
-        "    return len(get_client().scheduler_info(n_workers=-1)['workers'])\n"
+        "    return len(get_client().nthreads())\n"
         "flow = Flow('bounds', tasks=[workers], environment=DaskKubernetesEnvironment(min_workers=2, max_workers=2))\n"
         + count,
     )

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 
+import dask
 import pytest
 from dask_flow import Flow, context, task
 from dask_flow.engine import backends
@@ -133,6 +134,15 @@ def test_adaptive_cluster_without_a_worker_yet_has_the_threads_of_those_it_may_a
         cluster.adapt(minimum=0, maximum=3)
 
         assert DaskBackend(client).threads == 6
+
+
+def test_threads_are_counted_whatever_else_asks_the_scheduler(monkeypatch):
+    monkeypatch.setattr(backends, "THREADS_SECONDS", 0)
+    # So often, a client renews what scheduler_info() returns, with no workers in it.
+    often = dask.config.set({"distributed.client.scheduler-info-interval": "1ms"})
+    with often, LocalCluster(n_workers=1, **HERE) as cluster, Client(cluster.scheduler_address) as client:
+        backend = DaskBackend(client)
+        assert {backend.threads for _ in range(300)} == {2}
 
 
 def test_threads_are_counted_again(monkeypatch):

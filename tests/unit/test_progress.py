@@ -4,10 +4,12 @@ import io
 import json
 from types import SimpleNamespace
 
+import dask
 import pytest
 from dask_flow.progress import Progress, TaskCounts, _Observer, parse
 from dask_flow.remote.follow import Attempt, Line, Waiting
 from dask_flow.remote.views import LiveView, PlainView
+from distributed import Client
 from rich.console import Console
 from test_cli import dask_flow, write
 
@@ -78,6 +80,14 @@ def test_scheduler_that_runs_no_functions_is_asked_otherwise(tmp_path):
 
     seen = [found for found in map(parse, done.stderr.splitlines()) if found]
     assert {each.name: each.done for each in seen[-1].tasks}["load"] == 4
+
+
+def test_workers_are_counted_whatever_else_asks_the_scheduler():
+    # So often, a client renews what scheduler_info() returns, with no workers in it.
+    often = dask.config.set({"distributed.client.scheduler-info-interval": "1ms"})
+    with often, Client(n_workers=1, processes=False, dashboard_address=None) as client:
+        observer = _Observer(client)
+        assert {observer._told()["workers"] for _ in range(300)} == {1}
 
 
 def test_plain_view_keeps_the_log_apart_from_what_is_said_of_it(capsys):

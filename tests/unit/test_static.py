@@ -147,7 +147,7 @@ def test_run_leaves_the_cluster_as_it_was(scheduler):
             assert client.submit(abs, -1).result() == 1
 
     with opened(address) as client:
-        assert len(client.scheduler_info()["workers"]) == 1
+        assert len(client.nthreads()) == 1
 
 
 def test_name_that_does_not_resolve_is_said():

@@ -167,7 +167,7 @@ class _Observer:
 
     def _told(self) -> dict[str, Any]:
         """Return what any scheduler tells: of tasks only those that it holds now, and none of those in its queue."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        workers = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"].values()
         states = self._client.sync(self._client.scheduler.get_task_prefix_states)
         for name, each in states.items():
             total, failed = self._most.get(name, (0, 0))

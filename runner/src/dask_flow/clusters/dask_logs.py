@@ -42,7 +42,8 @@ def scheduler_log(client: Client) -> list[tuple[str, str]]:
 def _save_workers(client: Client, folder: Path) -> None:
     ask = partial(client.scheduler.worker_logs, n=None, workers=None, nanny=False)
     logs = _asked(client, "workers' logs", ask) or {}
-    workers = client.scheduler_info(n_workers=-1)["workers"] if logs else {}
+    info = _asked(client, "workers' names", client.scheduler.identity, n_workers=-1) if logs else None
+    workers = info["workers"] if info else {}
     for address, newest_first in logs.items():
         name = re.sub(r"[^\w.-]+", "-", f"worker-{workers.get(address, {}).get('name', address)}")
         _write(folder / f"{name}.log", reversed(newest_first))

@@ -165,7 +165,7 @@ def _wait_for_workers(client: Client, settings: RunSettings, deadline: float) ->
     try:
         client.wait_for_workers(settings.min_workers, timeout=max(deadline - time.monotonic(), 1))
     except TimeoutError as error:
-        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        count = len(client.nthreads())
         raise StartupError(
             f"{settings.address} has {count} of {settings.min_workers} workers after {settings.startup_timeout:g} s; "
             "start workers there, or lower --min-workers"

@@ -251,12 +251,14 @@ class DaskBackend:
         Counted anew from time to time.
         """
         if time.monotonic() - self._counted > THREADS_SECONDS:
-            self._threads, self._counted = self._count_threads(), time.monotonic()
+            with contextlib.suppress(OSError, AttributeError):  # the scheduler is lost, or the client being closed
+                self._threads = self._count_threads()
+            self._counted = time.monotonic()
         return self._threads
 
     def _count_threads(self) -> int:
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        now = sum(each["nthreads"] for each in workers)
+        workers = self.client.nthreads()  # scheduler_info may give what another call of it has got, without workers
+        now = sum(workers.values())
         cluster = self.client.cluster
         most = getattr(getattr(cluster, "_adaptive", None), "maximum", 0)  # may be infinite
         planned = max(len(getattr(cluster, "worker_spec", ())), most if most < math.inf else 0)
