@@ -15,7 +15,8 @@ from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, 
 from distributed import Client, LocalCluster, get_worker
 from waiting import eventually
 
-HERE = {"processes": False, "threads_per_worker": 2, "dashboard_address": None}
+# Dask would have the handlers of its own logger, which pytest's may be among, silent below warnings.
+HERE = {"processes": False, "threads_per_worker": 2, "dashboard_address": None, "silence_logs": False}
 
 
 @pytest.fixture(scope="module")
