@@ -113,7 +113,7 @@ def test_helm_test_says_why_a_release_cannot_run(namespace):
         flow=flow(ONE),
         cluster={
             "workerSpec": '{"spec": {"nodeSelector": {"a": "b"}, "containers": [{"name": "worker"}]}}',
-            "startupTimeoutSeconds": 3,
+            "startupTimeoutSeconds": 10,
         },
     )
 

@@ -123,13 +123,13 @@ def test_quota_without_room_is_the_reason(namespace):
 def test_unschedulable_pods_have_until_the_timeout(namespace):
     spec = worker_spec(resources={"requests": {"cpu": "1000"}})
     namespace.install(
-        flow=flow(HELLO), cluster={"startupTimeoutSeconds": 3, "workerSpec": spec}, run={"backoffLimit": 0}
+        flow=flow(HELLO), cluster={"startupTimeoutSeconds": 10, "workerSpec": spec}, run={"backoffLimit": 0}
     )
 
     end = namespace.finish(namespace.start())
 
     assert end.exit_code == 3, end.log
-    assert end.reason.startswith("no worker joined within 3 s: pod ")
+    assert end.reason.startswith("no worker joined within 10 s: pod ")
     assert "Insufficient cpu" in end.reason
     assert re.search(r"waiting: pod .*-worker-0 is not scheduled: .* Insufficient cpu", end.log)
 

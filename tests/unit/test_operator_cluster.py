@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
+from dask_flow.clusters.deadline import Deadline
 from dask_flow.clusters.operator_cluster import OperatorCluster, connected
 from dask_flow.clusters.operator_objects import OperatorObjects
 from dask_flow.dask_cluster import dask_autoscaler, dask_cluster, ignored
@@ -252,11 +253,11 @@ def test_cluster_is_made_strictly_and_deleted_with_its_pods_first():
 
 def test_cluster_that_nobody_takes_up_is_an_error_and_a_pod_is_a_sign():
     with pytest.raises(StartupError, match="no Dask operator took up DaskCluster nightly-x7k2p within 0 s"):
-        objects(FakeKube()).wait_until_taken_up(0)
-    objects(FakeKube(phase="Created")).wait_until_taken_up(0)
+        objects(FakeKube()).wait_until_taken_up(Deadline(0))
+    objects(FakeKube(phase="Created")).wait_until_taken_up(Deadline(0))
     made = objects(FakeKube([("ADDED", pod())]))
     made._follow_pods()
-    made.wait_until_taken_up(0)
+    made.wait_until_taken_up(Deadline(0))
 
 
 def test_each_end_of_a_container_that_is_started_again_is_told_once():

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from dask_flow.clusters import OnLost
+from dask_flow.clusters.deadline import Deadline
 from dask_flow.clusters.temporary import attempt_of, clean_up, close, log_dashboard, wait_for_worker
 from dask_flow.clusters.versions import check_versions
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster"]
 
+# A scheduler that is ready just in time is still connected to.
+CONNECT_SECONDS = 10
+
 
 @contextmanager
 def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
@@ -25,6 +29,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
 
     KubeCluster waits for ever for a scheduler that cannot start, so it connects when the watch says that it is ready.
     """
+    deadline = Deadline(settings.startup_timeout)
     with ExitStack() as stack:
         with history("DaskCluster requested"):
             from dask_flow.clusters.operator_objects import OperatorObjects
@@ -43,11 +48,11 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             scheduler = SchedulerPod(objects, None)
             stack.callback(scheduler.stop)
             objects.follow()
-            objects.wait_until_taken_up(settings.startup_timeout)
-            scheduler.wait_until_ready(settings.startup_timeout)
+            objects.wait_until_taken_up(deadline)
+            scheduler.wait_until_ready(deadline)
             kube_cluster = connected(
                 lambda: OperatorCluster(objects, identity.namespace, settings, on_lost),
-                *(scheduler, settings.startup_timeout),
+                *(scheduler, max(deadline.left, CONNECT_SECONDS)),
             )
             stack.callback(close, kube_cluster)
             client = Client(kube_cluster)
@@ -57,7 +62,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             register_plugins(client, operated=True)
         scheduler.on_death(kube_cluster.scheduler_died)
         with history("first worker joined"):
-            wait_for_worker(kube_cluster, objects, settings)
+            wait_for_worker(kube_cluster, objects, deadline)
         check_versions(client)
         log_dashboard(identity, f"svc/{objects.scheduler_name}")
         if settings.adaptive:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from dask_flow.clusters.attempt import CLEAN_UP_GRACE_SECONDS, CLEAN_UP_TIMEOUT_SECONDS, Attempt
+from dask_flow.clusters.deadline import Deadline
 from dask_flow.dask_cluster import address_of, dask_autoscaler, dask_cluster, ignored
 from dask_flow.errors import StartupError
 from dask_flow.kube import ExistsError, Kube
@@ -72,10 +73,10 @@ class OperatorObjects(Attempt):
         with suppress(ExistsError):
             self._kube.create(DASK_AUTOSCALERS, dask_autoscaler(self._settings, self._identity))
 
-    def wait_until_taken_up(self, timeout_seconds: float) -> None:
+    def wait_until_taken_up(self, deadline: Deadline) -> None:
         """Wait until there is a sign of the operator. Raises StartupError if nobody takes the DaskCluster up."""
-        seconds = min(TAKEN_UP_SECONDS, timeout_seconds)
-        if self._taken_up.wait(seconds):
+        seconds = min(TAKEN_UP_SECONDS, deadline.seconds)
+        if self._taken_up.wait(min(seconds, deadline.left)):
             return
         if not self._kube.get(DASK_CLUSTERS, self.name).get("status", {}).get("phase"):
             raise StartupError(

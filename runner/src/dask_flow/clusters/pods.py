@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dask_flow.clusters import OnLost
+from dask_flow.clusters.deadline import Deadline
 from dask_flow.clusters.temporary import attempt_of, clean_up, close, log_dashboard, wait_for_worker
 from dask_flow.clusters.versions import check_versions
 from dask_flow.manifests import DASHBOARD_PORT, SCHEDULER_PORT, RunIdentity, dask_configuration
@@ -31,6 +32,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
     The order is for speed: pods take longest, so they are asked for first; distributed is imported once, and the
     scheduler forked from this process before that has a second thread.
     """
+    deadline = Deadline(settings.startup_timeout)
     with ExitStack() as stack:
         with history("worker pods requested"):
             from dask_flow.clusters.run_objects import RunObjects
@@ -53,7 +55,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             stack.callback(scheduler.stop)
             objects.follow()
             objects.delete_other_leftovers()
-            scheduler.wait_until_ready(settings.startup_timeout)
+            scheduler.wait_until_ready(deadline)
             spec_cluster = PodsCluster(scheduler, objects, names, settings, on_lost)
             stack.callback(close, spec_cluster)
             client = Client(spec_cluster)
@@ -65,7 +67,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             register_plugins(client)
         scheduler.on_death(spec_cluster.scheduler_died)
         with history("first worker joined"):
-            wait_for_worker(spec_cluster, objects, settings)
+            wait_for_worker(spec_cluster, objects, deadline)
         check_versions(client)
         pod = identity.pod_name if settings.scheduler == "runner" else objects.scheduler_name
         log_dashboard(identity, f"pod/{pod}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dask_flow.clusters.attempt import Attempt
+    from dask_flow.clusters.deadline import Deadline
     from dask_flow.pod_status import Problem
 
 __all__ = ["RunScheduler", "SchedulerPod", "SchedulerProcess"]
@@ -35,7 +36,7 @@ class RunScheduler(ProcessInterface):  # type: ignore[misc]
         super().__init__()
         self.security = security
 
-    def wait_until_ready(self, timeout: float) -> None:
+    def wait_until_ready(self, deadline: Deadline) -> None:
         """Wait until the scheduler listens at `address`. Raises StartupError with what keeps it from that."""
         raise NotImplementedError
 
@@ -68,13 +69,13 @@ class SchedulerPod(RunScheduler):
         if found is not None:
             self._on_death(f"the Dask scheduler was lost: {found.text}")
 
-    def wait_until_ready(self, timeout: float) -> None:
+    def wait_until_ready(self, deadline: Deadline) -> None:
         """Wait until the pod is ready."""
         try:
-            self._ready.result(timeout)
+            self._ready.result(deadline.left)
         except TimeoutError as error:
             seen = "; ".join(self._objects.problems()) or f"see the log of {self._objects.scheduler_log}"
-            raise StartupError(f"the Dask scheduler was not ready within {timeout:g} s: {seen}") from error
+            raise StartupError(f"the Dask scheduler was not ready within {deadline.seconds:g} s: {seen}") from error
 
     def on_death(self, callback: Callable[[str], None]) -> None:
         """Call back when the pod has ended or was deleted."""
@@ -105,10 +106,11 @@ class SchedulerProcess(RunScheduler):
         theirs.close()
         self._closing = False
 
-    def wait_until_ready(self, timeout: float) -> None:
+    def wait_until_ready(self, deadline: Deadline) -> None:
         """Wait until the process says that it listens."""
         try:
-            ready = self._control.recv() if self._control.poll(timeout) else f"no answer within {timeout:g} s"
+            answers = self._control.poll(deadline.left)
+            ready = self._control.recv() if answers else f"no answer within {deadline.seconds:g} s"
         except EOFError:
             ready = self._ended()
         if not isinstance(ready, dict):

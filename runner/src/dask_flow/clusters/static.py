@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.clusters import OnLost
+from dask_flow.clusters.deadline import Deadline
 from dask_flow.errors import ClusterLostError, InputError, StartupError, causes_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
 
     Raises InputError for a lack of keys or versions that do not fit, StartupError with what was seen at the address.
     """
-    deadline = time.monotonic() + settings.startup_timeout
+    deadline = Deadline(settings.startup_timeout)
     with history(f"connected to {settings.address}"):
         from distributed import Client
 
@@ -74,21 +75,20 @@ def _watch(client: Client, over: threading.Event, on_lost: OnLost) -> None:
         connecting = client.status == "connecting"
 
 
-def _wait_for_scheduler(settings: RunSettings, deadline: float) -> None:
+def _wait_for_scheduler(settings: RunSettings, deadline: Deadline) -> None:
     """Wait until a Dask scheduler answers. Raises StartupError at the deadline, at once where waiting does not help."""
     arguments, said = _connection_arguments(settings), ""
     while True:
-        rest = deadline - time.monotonic()
         try:
-            asyncio.run(_knock(settings.address, min(rest, TRY_SECONDS), arguments))
+            asyncio.run(_knock(settings.address, min(deadline.left, TRY_SECONDS), arguments))
         except Exception as error:  # what is no Dask scheduler may answer anything, and be read as anything
             log.debug("no connection", exc_info=error)
             seen, hopeless = _seen(error, settings)
             seen = seen or _unreachable(settings) or said or "nothing answers there as a Dask scheduler does"
         else:
             return
-        if hopeless or deadline - time.monotonic() < PAUSE_SECONDS:
-            after = "" if hopeless else f" after {settings.startup_timeout:g} s"
+        if hopeless or deadline.left < PAUSE_SECONDS:
+            after = "" if hopeless else f" after {deadline.seconds:g} s"
             raise StartupError(f"no Dask scheduler at {settings.address}{after}: {seen}")
         if seen != said:
             log.info("waiting for %s: %s", settings.address, seen)
@@ -161,12 +161,12 @@ def _not_reached(cause: BaseException, settings: RunSettings) -> str | None:
     return None
 
 
-def _wait_for_workers(client: Client, settings: RunSettings, deadline: float) -> None:
+def _wait_for_workers(client: Client, settings: RunSettings, deadline: Deadline) -> None:
     try:
-        client.wait_for_workers(settings.min_workers, timeout=max(deadline - time.monotonic(), 1))
+        client.wait_for_workers(settings.min_workers, timeout=max(deadline.left, 1))
     except TimeoutError as error:
         count = len(client.nthreads())
         raise StartupError(
-            f"{settings.address} has {count} of {settings.min_workers} workers after {settings.startup_timeout:g} s; "
+            f"{settings.address} has {count} of {settings.min_workers} workers after {deadline.seconds:g} s; "
             "start workers there, or lower --min-workers"
         ) from error

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from distributed.deploy.cluster import Cluster
 
     from dask_flow.clusters.attempt import Attempt
+    from dask_flow.clusters.deadline import Deadline
     from dask_flow.clusters.run_cluster import RunCluster
     from dask_flow.history import History
     from dask_flow.settings import RunSettings
@@ -50,13 +51,13 @@ def templates_of(settings: RunSettings, identity: RunIdentity) -> tuple[Template
     return templates, settings
 
 
-def wait_for_worker(cluster: RunCluster, objects: Attempt, settings: RunSettings) -> None:
+def wait_for_worker(cluster: RunCluster, objects: Attempt, deadline: Deadline) -> None:
     """Wait until a worker joined. Raises StartupError with what keeps them all from that."""
     try:
-        cluster.first_worker.result(settings.startup_timeout)
+        cluster.first_worker.result(deadline.left)
     except TimeoutError as error:
         seen = "; ".join(objects.problems()) or "the pods run, but no worker joined; see their logs"
-        raise StartupError(f"no worker joined within {settings.startup_timeout:g} s: {seen}") from error
+        raise StartupError(f"no worker joined within {deadline.seconds:g} s: {seen}") from error
     except DaskFlowError as error:
         raise StartupError(f"the workers cannot start: {error}") from error
 
