@@ -179,3 +179,22 @@ def test_validate_asks_the_cluster_about_policy_and_quota(namespace, tmp_path):
     assert 'violates PodSecurity "restricted' in done.stderr
     assert "quota small leaves 1 of pods, but the run needs 3 for its 3 workers" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_validate_compares_a_quota_with_what_pods_get_by_default(namespace, tmp_path):
+    limits = {"type": "Container", "default": {"memory": "3Gi"}}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "default"}, "spec": {"limits": [limits]}},
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "small"},
+            "spec": {"hard": {"requests.memory": "4Gi"}},
+        },
+    )
+    namespace.wait_for(lambda: "hard" in namespace.get("resourcequota", "small")["status"], "the quota")
+
+    done = validate(namespace, tmp_path, {"spec": {"containers": [{"name": "worker"}]}}, "--min-workers", "2")
+
+    assert done.returncode == 3, done.stderr
+    assert "quota small leaves 4.00 GiB of requests.memory, but the run needs 6.00 GiB for its 2 workers" in done.stderr

@@ -1,3 +1,4 @@
+import copy
 import json
 import re
 import subprocess
@@ -71,15 +72,22 @@ def test_pods_are_printed_as_manifests_and_the_plan_as_a_sentence(tmp_path):
 
 
 class Kube:
-    """An API server that takes every pod, with these quotas, and a user who may do all but what is refused."""
+    """An API server that takes every pod, with these quotas, and a user who may do all but what is refused.
+
+    `default` are the limits of containers that have none, as a LimitRange may say.
+    """
 
     namespace = "jobs"
 
-    def __init__(self, refused=(), quotas=()):
-        self.refused, self.quotas = refused, quotas
+    def __init__(self, refused=(), quotas=(), default=None):
+        self.refused, self.quotas, self.default = refused, quotas, default
 
-    def create(self, *_, **__):
-        return {}
+    def create(self, _, body, *, dry_run):
+        assert dry_run
+        body = copy.deepcopy(body)
+        for each in body["spec"]["containers"]:
+            each["resources"] = {"limits": self.default} | each.get("resources", {})
+        return body
 
     def may(self, verb, resource):
         return (verb, resource) not in self.refused
@@ -123,9 +131,45 @@ def test_quota_that_has_no_room_for_the_workers_is_named(resource, hard, told, t
 
     found = [str(each) for each in cluster_problems(planned, Kube(quotas=[quota]))]
 
-    said = rf"quota small leaves \d+ of {re.escape(resource)}, but the run needs \d+ for its 3 workers"
+    amount = r"\d+\.\d+ GiB" if "memory" in resource else r"\d+"
+    said = rf"quota small leaves {amount} of {re.escape(resource)}, but the run needs {amount} for its 3 workers"
     assert len(found) == told
     assert all(re.fullmatch(said, text) for text in found)
+
+
+@pytest.mark.parametrize(
+    ("spec", "need"),
+    [
+        ({}, "1500Mi"),
+        ({"initContainers": [{"name": "a", "resources": {"requests": {"memory": "1Gi"}}}]}, "1500Mi"),
+        ({"initContainers": [{"name": "a", "resources": {"requests": {"memory": "2Gi"}}}]}, "2Gi"),
+        (
+            {
+                "initContainers": [
+                    {"name": "a", "restartPolicy": "Always", "resources": {"requests": {"memory": "1Gi"}}},
+                    {"name": "b", "resources": {"limits": {"memory": "1Gi"}}},
+                ]
+            },
+            "2524Mi",
+        ),
+        ({"overhead": {"memory": "100Mi"}}, "1600Mi"),
+        ({"resources": {"requests": {"memory": "4Gi"}}}, "4Gi"),
+    ],
+    ids=["containers", "small-init", "large-init", "sidecar", "overhead", "of-the-pod"],
+)
+def test_quota_counts_a_pod_as_kubernetes_does(spec, need, tmp_path):
+    requests = {"name": "worker", "resources": {"requests": {"memory": "1Gi"}}}
+    (tmp_path / "spec.yaml").write_text(json.dumps({"spec": {"containers": [requests, {"name": "other"}], **spec}}))
+    options = {"cluster": None, "target": None, "scheduler_spec": None, "worker_spec": tmp_path / "spec.yaml"}
+    quota = {"metadata": {"name": "small"}, "spec": {}, "status": {"hard": {"memory": need}}}
+    planned = plan({**options, "min_workers": 1}, "jobs")
+    kube = Kube(quotas=[quota], default={"memory": "476Mi"})
+
+    assert cluster_problems(planned, kube) == []
+
+    quota["status"]["used"] = {"memory": "1Mi"}
+    (problem,) = cluster_problems(planned, kube)
+    assert str(problem).startswith("quota small leaves ")
 
 
 def test_operators_plan_is_its_cluster_and_nothing_else():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -108,28 +108,33 @@ def review(planned: Plan, kube: Kube | None) -> None:
 
 def cluster_problems(planned: Plan, kube: Kube) -> list[DaskFlowError]:
     """Ask the API server whether it takes these pods, quotas have room, and this user may do what a runner does."""
-    problems = [*_refused_pods(planned, kube), *_refused_cluster(planned, kube)]
+    pods, problems = _admitted(planned, kube)
+    problems += _refused_cluster(planned, kube)
     try:
         problems += _missing_rights(planned, kube)
         quotas = kube.list_all("resourcequotas")
     except DaskFlowError as error:
         log.warning("rights and quotas are not checked: %s", error)
     else:
-        problems += [StartupError(text) for quota in quotas for text in _quota_problems(planned, quota)]
+        problems += [StartupError(text) for quota in quotas for text in _quota_problems(planned, pods, quota)]
     return problems
 
 
-def _refused_pods(planned: Plan, kube: Kube) -> Iterator[DaskFlowError]:
+def _admitted(planned: Plan, kube: Kube) -> tuple[list[Manifest], list[DaskFlowError]]:
+    """Return the pods as the cluster would have them, with the defaults of a LimitRange, and why it refuses some."""
     from dask_flow.kube_refusals import ForbiddenError
 
+    pods, refusals = [], []
     for pod in planned.pods:
         try:
-            kube.create("pods", pod, dry_run=True)
+            pods.append(kube.create("pods", pod, dry_run=True))
         except DaskFlowError as error:
             if planned.cluster and isinstance(error, ForbiddenError):
                 log.warning("pods are not checked, as it is the operator who makes them: %s", error)
-                return
-            yield error
+                return [*planned.pods], []
+            pods.append(pod)
+            refusals.append(error)
+    return pods, refusals
 
 
 def _refused_cluster(planned: Plan, kube: Kube) -> Iterator[DaskFlowError]:
@@ -153,25 +158,31 @@ def _missing_rights(planned: Plan, kube: Kube) -> Iterator[StartupError]:
             yield StartupError(f"{text}; a runner with your rights could not run this (chart: rbac.create=true)")
 
 
-def _quota_problems(planned: Plan, quota: Mapping[str, Any]) -> Iterator[str]:
+def _quota_problems(planned: Plan, pods: Sequence[Manifest], quota: Mapping[str, Any]) -> Iterator[str]:
     """Compare what the run needs at least, and at most, with what a quota of all pods leaves."""
     if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
         return
-    *others, worker = planned.pods
+    *others, worker = pods
     for resource, hard in quota.get("status", {}).get("hard", {}).items():
         left = _amount(hard) - _amount(quota["status"].get("used", {}).get(resource, 0))
         rest = sum(_need(pod, resource) for pod in others)
         least = rest + planned.settings.min_workers * _need(worker, resource)
         most = rest + planned.settings.max_workers * _need(worker, resource)
-        where = f"quota {quota['metadata']['name']} leaves {left} of {resource}"
+        where = f"quota {quota['metadata']['name']} leaves {_said(left, resource)} of {resource}"
         if least > left:
-            yield f"{where}, but the run needs {least} for its {planned.settings.min_workers} workers"
+            yield f"{where}, but the run needs {_said(least, resource)} for its {planned.settings.min_workers} workers"
         elif most > left:
             log.warning("%s, which is not enough for the %s of --max-workers", where, planned.settings.max_workers)
 
 
 def _amount(value: Any) -> Decimal:
     return quantity(value) or Decimal()
+
+
+def _said(amount: Decimal, resource: str) -> str:
+    from dask.utils import format_bytes
+
+    return format_bytes(int(amount)) if resource.endswith(("memory", "storage")) else f"{amount}"
 
 
 def _need(pod: Manifest, resource: str) -> Decimal:
@@ -183,7 +194,19 @@ def _need(pod: Manifest, resource: str) -> Decimal:
         kind, dot, name = "requests", "", resource
     if not dot and name not in {"cpu", "memory", "ephemeral-storage"}:
         return Decimal()
-    given = [each.get("resources", {}) for each in pod["spec"]["containers"]]
-    # A container that asks for nothing asks for its limits.
-    amounts = (each.get(kind, {}).get(name) or each.get("limits", {}).get(name, 0) for each in given)
-    return sum(map(_amount, amounts), start=Decimal())
+
+    def of(container: Manifest) -> Decimal:
+        given = container.get("resources", {})
+        # One that asks for nothing asks for its limits.
+        return _amount(given.get(kind, {}).get(name) or given.get("limits", {}).get(name, 0))
+
+    spec = pod["spec"]
+    at_first = sidecars = Decimal()
+    for each in spec.get("initContainers", ()):
+        if each.get("restartPolicy") == "Always":
+            sidecars += of(each)
+        else:
+            at_first = max(at_first, sidecars + of(each))
+    later = sidecars + sum(map(of, spec["containers"]), start=Decimal())
+    of_pod = of(spec)  # of Kubernetes 1.34 on, it has precedence
+    return (of_pod or max(at_first, later)) + _amount(spec.get("overhead", {}).get(name, 0))
