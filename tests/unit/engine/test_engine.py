@@ -19,23 +19,6 @@ from distributed import Client, LocalCluster, get_worker
 from waiting import eventually
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def client(cluster):
-    with Client(cluster) as client:
-        yield client
-
-
-@pytest.fixture
-def executor(cluster):
-    return DaskExecutor(address=cluster.scheduler_address)
-
-
 def keys(client):
     """Return the keys that the scheduler holds."""
     return client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))

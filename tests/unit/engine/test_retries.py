@@ -15,29 +15,12 @@ from dask_flow.engine.flow_run import FlowRun
 from dask_flow.engine.plan import Part
 from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, on_client
 from dask_flow.triggers import all_finished
-from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed import Nanny, Scheduler, SpecCluster
 from waiting import eventually
 
 NOW, SOON = dt.timedelta(0), dt.timedelta(seconds=0.2)
 DEEP = 1200
 """More than Python's stack has frames."""
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def client(cluster):
-    with Client(cluster) as client:
-        yield client
-
-
-@pytest.fixture
-def executor(cluster):
-    return DaskExecutor(address=cluster.scheduler_address)
 
 
 def within(seconds, call):

@@ -25,17 +25,6 @@ def cluster():
         yield cluster
 
 
-@pytest.fixture
-def client(cluster):
-    with Client(cluster) as client:
-        yield client
-
-
-@pytest.fixture
-def executor(cluster):
-    return DaskExecutor(address=cluster.scheduler_address)
-
-
 def test_workers_of_one_process_share_a_run(caplog):
     @task
     def talk(x):

@@ -11,25 +11,7 @@ from dask_flow import Flow, context, task, unmapped
 from dask_flow.engine import signals
 from dask_flow.engine.entry import run_on
 from dask_flow.engine.plan import Part
-from dask_flow.executors import DaskExecutor, LocalExecutor, on_client
-from distributed import Client, LocalCluster
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def client(cluster):
-    with Client(cluster) as client:
-        yield client
-
-
-@pytest.fixture
-def executor(cluster):
-    return DaskExecutor(address=cluster.scheduler_address)
+from dask_flow.executors import LocalExecutor, on_client
 
 
 @task
