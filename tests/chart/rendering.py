@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,6 +60,15 @@ class Chart:
 
 def env(pod):
     return {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+
+
+def expanded(text, **variables):
+    """Return an argument or variable as its container gets it from Kubernetes, where these variables are."""
+
+    def value(found):
+        return "$" if found[0] == "$$" else variables.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\((.*?)\)", value, text)
 
 
 def pod_templates(objects):

@@ -13,7 +13,7 @@ from dask_flow.manifests import permissions
 from dask_flow.params import parse_args
 from dask_flow.settings import resolve
 from dask_flow.specs import parse_spec
-from rendering import CHART, env, pod_templates
+from rendering import CHART, env, expanded, pod_templates
 
 ROOT = CHART.parents[1]
 FLOW = {"files": {"flow.py": "def main(): return 1\n"}}
@@ -181,6 +181,21 @@ def test_settings_are_options_of_the_runner(chart):
     ]
     assert json.loads(given["DASK_FLOW_PARAMS"]) == {"n": [1, "a"]}
     assert parse_args(given["DASK_FLOW_ARGS"], ()) == ("--days", "007")
+
+
+def test_dollars_reach_the_runner_as_they_are(chart):
+    text = "select $$a$$ from $(HOME) for $5"
+    folder = "s3://b/$$/$(HOME)"
+    flow = {"target": f"{folder}/flow.py", "params": {"q": text}, "args": [text]}
+    pod = chart.pod(flow={**flow, "env": [{"name": "A", "value": "$(HOME)"}]}, report={"url": folder})
+    given = {name: expanded(value, HOME="/") for name, value in env(pod).items() if value}
+
+    assert "select $$$$a$$$$ from $$(HOME) for $$5" in env(pod)["DASK_FLOW_PARAMS"]
+    assert json.loads(given["DASK_FLOW_PARAMS"]) == flow["params"]
+    assert json.loads(given["DASK_FLOW_ARGS"]) == flow["args"]
+    assert given["DASK_FLOW_REPORT"] == folder
+    assert [expanded(each, HOME="/") for each in pod["containers"][0]["args"]] == ["run", flow["target"]]
+    assert given["A"] == "/"
 
 
 def test_great_numbers_are_written_as_whole_ones(chart):

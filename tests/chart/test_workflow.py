@@ -7,11 +7,11 @@ import shlex
 import pytest
 import yaml
 from dask_flow.params import parse_params
-from rendering import env, workflow_job
+from rendering import env, expanded, workflow_job
 
 FLOW = {"files": {"flow.py": "def main(**params): return params\n"}}
 PARAMS = {"days": 7, "text": "007", "a-b": {"c": [1, None]}}
-NASTY = "x\"\n- injected: {true} '#\\"
+NASTY = "x\"\n- injected: {true} '#\\ $$ $(HOME)"
 
 
 def template(chart, **values):
@@ -20,7 +20,7 @@ def template(chart, **values):
 
 
 def given_params(job):
-    args = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    args = [expanded(each, HOME="/") for each in job["spec"]["template"]["spec"]["containers"][0]["args"]]
     assert args[:2] == ["run", "/etc/dask-flow/flow/flow.py"]
     assert args[2::2] == ["--param"] * (len(args) // 2 - 1)
     return parse_params(None, args[3::2])

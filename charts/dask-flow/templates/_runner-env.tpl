@@ -1,8 +1,7 @@
-{{/* The runner's settings; those that are not given are left to the flow and to the runner's defaults. */}}
+{{/* The runner's settings; those that are not given are left to the flow and to the runner's defaults. Kubernetes makes $$ a dollar. */}}
 {{- define "dask-flow.runnerEnv" -}}
 - {name: DASK_FLOW_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: DASK_FLOW_POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
-{{- $inWorkflow := eq .Values.run.mode "workflow" }}
 {{- $settings := dict
   "CLUSTER" (eq .Values.cluster.mode "auto" | ternary "" .Values.cluster.mode)
   "ADDRESS" (include "dask-flow.address" .)
@@ -17,11 +16,11 @@
   "ADAPTIVE_WAIT_COUNT" .Values.cluster.adaptive.waitCount
   "ALLOWED_FAILURES" .Values.cluster.allowedFailures "STARTUP_TIMEOUT" .Values.cluster.startupTimeoutSeconds
   "REPORT" (include "dask-flow.report" .)
-  "PARAMS" (or $inWorkflow (empty .Values.flow.params) | ternary "" (toJson .Values.flow.params))
+  "PARAMS" (or (eq .Values.run.mode "workflow") (empty .Values.flow.params) | ternary "" (toJson .Values.flow.params))
   "ARGS" (empty .Values.flow.args | ternary "" (toJson .Values.flow.args)) }}
 {{- range $name, $value := $settings }}
 {{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
-- {name: DASK_FLOW_{{ $name }}, value: {{ kindIs "float64" $value | ternary (toJson $value) $value | quote }}}
+- {name: DASK_FLOW_{{ $name }}, value: {{ kindIs "float64" $value | ternary (toJson $value) $value | toString | replace "$" "$$" | quote }}}
 {{- end }}
 {{- end }}
 {{- if include "dask-flow.runnerTlsSecret" . }}

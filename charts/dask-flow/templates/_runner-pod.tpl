@@ -10,7 +10,7 @@ containers:
     {{- include "dask-flow.containerDefaults" . | nindent 4 }}
     args:
       - run
-      {{- with include "dask-flow.target" . }}{{ toJson . | printf "- %s" | nindent 6 }}{{ end }}
+      {{- with include "dask-flow.target" . }}{{ replace "$" "$$" . | toJson | printf "- %s" | nindent 6 }}{{ end }}
       {{- range $name, $_ := eq .Values.run.mode "workflow" | ternary .Values.flow.params dict }}
       - --param
       - PARAMETER({{ $name }})

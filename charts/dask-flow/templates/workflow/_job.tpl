@@ -19,5 +19,5 @@ metadata:
   {{- include "dask-flow.metadata" (dict "root" . "name" "{{workflow.name}}" "labels" $labels) | nindent 2 }}
 spec:
   {{- $spec := include "dask-flow.jobSpec" . | trim | nindent 2 }}
-  {{- regexReplaceAll "(?m)- PARAMETER\\((.*)\\)$" $spec "- {{=toJson('${1}=' + inputs.parameters['${1}'])}}" }}
+  {{- regexReplaceAll "(?m)- PARAMETER\\((.*)\\)$" $spec "- {{=toJson('${1}=' + sprig.replace('$$', '$$$$', inputs.parameters['${1}']))}}" }}
 {{- end }}
