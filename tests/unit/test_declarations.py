@@ -81,12 +81,17 @@ def do_nothing():
             {"image": "r.example.org/team/f:2"},
         ),
         ({"storage": Docker(image_name="f")}, {"image": "f:latest"}),
+        ({"storage": Docker("r.example.org", image_tag="2")}, {"image": "r.example.org/f:2"}),
     ],
 )
 def test_declaration_is_a_setting_of_the_run(attributes, expected):
     found = declared(**attributes)
 
     assert {name: found[name] for name in expected} == expected
+
+
+def test_storage_without_registry_and_name_leaves_the_image_to_the_run():
+    assert "image" not in declared(storage=Docker(python_dependencies=["pandas"]))
 
 
 def test_executor_has_the_last_word_on_the_kind_of_cluster():

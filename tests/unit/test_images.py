@@ -9,10 +9,10 @@ import sys
 
 import pytest
 from dask_flow import cli_build, image_names
-from dask_flow.declarations import Docker
+from dask_flow.declarations import Docker, settings_of
 from dask_flow.errors import InputError
 from dask_flow.images import BuildOptions, Built, planned, render
-from dask_flow.targets import check
+from dask_flow.targets import check, load
 from dask_flow.targets.own_files import installed
 from seeds import seed, with_our_imports
 
@@ -152,6 +152,15 @@ def test_options_win_over_the_storage_and_add_to_its_lists(tmp_path):
     assert "-r /tmp/requirements.txt" in text
     assert "RUN pip install --no-cache-dir a b\n" in text
     assert 'COPY ["one.txt", "/one"]\nCOPY ["two.txt", "/two"]\nCOPY ["two.txt", "/second"]\n' in text
+
+
+@pytest.mark.parametrize(
+    "storage", ["Docker('ghcr.io/me')", "Docker('ghcr.io/me', image_tag='2')", "Docker(image_name='etl')"]
+)
+def test_run_uses_the_image_that_the_build_names(tmp_path, storage):
+    image = plan(tmp_path, storage)
+
+    assert settings_of(load(str(tmp_path / "nightly.py")).flow)["image"] == image.name
 
 
 def test_seeds_docker_storage_names_its_image(tmp_path):

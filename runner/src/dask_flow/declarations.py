@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dask_flow import image_names
 from dask_flow.errors import InputError
 from dask_flow.executors import Executor, LocalExecutor
 
@@ -288,14 +289,17 @@ class Docker(Declaration):
                 f"Docker(path={self.path!r}): give an absolute path that ends in .py: the flow is its file"
             )
 
-    def named(self, name: str) -> str:
-        """Return the image's whole name for this `image_name`."""
+    def image_of(self, flow_name: str) -> str:
+        """Return the whole name of a flow's image; without an `image_name` it is called as the flow."""
         registry = f"{self.registry_url.rstrip('/')}/" if self.registry_url else ""
-        return f"{registry}{name}:{self.image_tag or 'latest'}"
+        return f"{registry}{self.image_name or image_names.slug(flow_name)}:{self.image_tag or 'latest'}"
 
-    def settings(self) -> dict[str, Any]:
-        """Return what this means for the run: pods that do not name an image get this one."""
-        return {"image": self.named(self.image_name) if self.image_name else None}
+    def settings_for(self, flow_name: str) -> dict[str, Any]:
+        """Return what this means for a flow's run: pods that do not name an image get this one.
+
+        Without registry and name it says only what to put into an image, of which no cluster knows.
+        """
+        return {"image": self.image_of(flow_name) if self.registry_url or self.image_name else None}
 
 
 def settings_of(flow: Any) -> dict[str, Any]:
@@ -307,6 +311,8 @@ def settings_of(flow: Any) -> dict[str, Any]:
             continue
         if isinstance(declaration, Executor):
             found = _executor_settings(declaration)
+        elif isinstance(declaration, Docker):
+            found = declaration.settings_for(flow.name)
         elif isinstance(declaration, Declaration):
             found = declaration.settings()
         else:

@@ -112,7 +112,7 @@ def _name(flow: Any, storage: Docker, options: BuildOptions, code: OwnCode) -> t
         name, has_registry = image_names.tagged(options.image), False
     else:
         own = getattr(flow, "name", None) or PurePosixPath(code.target.partition(":")[0]).name.removesuffix(".py")
-        name = storage.named(storage.image_name or image_names.slug(own))
+        name = storage.image_of(own)
         has_registry = storage.registry_url is not None
     image_names.check(name)
     return name, has_registry or image_names.pushed_to(name) is not None
