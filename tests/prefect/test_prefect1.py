@@ -83,6 +83,25 @@ def test_results_are_those_of_the_last_tasks(run, pairs, expected):
     assert run(MAPPED, *pairs).results == {"total": expected}
 
 
+@pytest.mark.filterwarnings("default:Attempting to call:UserWarning")
+def test_run_and_register_at_the_top_level_do_nothing_while_the_file_is_loaded(loaded, tmp_path, caplog):
+    ran = tmp_path / "ran"
+    loaded(f"""
+    @task
+    def mark():
+        open({str(ran)!r}, "w").close()
+
+    with Flow("top level") as flow:
+        mark()
+    flow.run()
+    flow.register("project")
+    """)
+
+    assert not ran.exists()
+    assert "Attempting to call `flow.run`" in caplog.text
+    assert "Attempting to call `flow.register`" in caplog.text
+
+
 def test_mapped_tasks_run_in_the_workers_processes(run, client):
     result = run("""
     with Flow("processes") as flow:

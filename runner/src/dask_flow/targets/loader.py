@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -9,7 +10,7 @@ import linecache
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -248,7 +249,7 @@ def _files(code: _Code) -> Mapping[str, Path]:
 
 def _imported(code: _Code) -> ModuleType:
     if code.module:
-        with input_errors(code.where), context(loading_flow=True):
+        with input_errors(code.where), _loading(code):
             return importlib.import_module(code.module)
     assert code.source is not None  # noqa: S101 # what is no module was read
     stem = Path(code.where).stem
@@ -259,12 +260,25 @@ def _imported(code: _Code) -> ModuleType:
     sys.modules[name] = module
     try:
         folder = code.folder or Path()
-        with input_errors(code.where), declarations.relative_to(folder), context(loading_flow=True):
+        with input_errors(code.where), declarations.relative_to(folder), _loading(code):
             exec(compile(code.source.tree, code.where, "exec", dont_inherit=True), vars(module))  # noqa: S102
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+@contextlib.contextmanager
+def _loading(code: _Code) -> Iterator[None]:
+    """Have `flow.run()` at the top level of the code do nothing; where it imports Prefect 1, `flow.register()` too."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(context(loading_flow=True))
+        if code.source and "prefect" in {name.partition(".")[0] for name in imports(code.source.tree)}:
+            with contextlib.suppress(ImportError):  # which the code itself meets too, at a line of its own
+                theirs = getattr(importlib.import_module("prefect"), "context", None)
+                if callable(theirs):  # Prefect 3's is a module
+                    stack.enter_context(theirs(loading_flow=True))
+        yield
 
 
 def _only_flow(module: ModuleType, code: _Code) -> Any:
