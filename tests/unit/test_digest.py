@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from dask_flow.remote import digest
 from dask_flow.remote.digest import by_digest
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -79,7 +80,15 @@ def test_image_stays_named_by_its_tag_where_the_registry_does_not_tell(registry,
     assert said in caplog.text
 
 
-@pytest.mark.parametrize("image", ["flow:1", "team/flow", "localhost/flow:1", f"r.example.org/flow@{DIGEST}"])
+@pytest.mark.parametrize("image", ["team/flow", "docker.io/team/flow"])
+def test_docker_hub_is_asked_at_its_api(registry, login, image, monkeypatch):
+    monkeypatch.setattr(digest, "DOCKER_HUB_API", f"127.0.0.1:{registry.server_port}")
+    registry.wants = "bearer"
+
+    assert by_digest(f"{image}:1", login) == f"{image}@{DIGEST}"
+
+
+@pytest.mark.parametrize("image", ["flow:1", "localhost/flow:1", f"r.example.org/flow@{DIGEST}"])
 def test_image_that_was_not_pushed_or_has_its_digest_stays_as_it_is(image, tmp_path):
     assert by_digest(image, {"HOME": str(tmp_path)}) == image
 

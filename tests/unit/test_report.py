@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -387,8 +388,9 @@ class FakeKube:
 
     def __init__(self, env, volumes=()):
         mounts = [{"name": each["name"], "mountPath": "/reports"} for each in volumes]
-        runner = {"name": "runner", "env": env, "volumeMounts": mounts}
-        self.job = {"spec": {"template": {"spec": {"containers": [runner], "volumes": list(volumes)}}}}
+        runner = {"name": "runner", "image": "i:1", "env": env, "volumeMounts": mounts}
+        spec = {"containers": [{"name": "sidecar"}, runner], "volumes": list(volumes), "securityContext": {"a": 1}}
+        self.job = {"metadata": {"name": "monday"}, "spec": {"template": {"spec": spec}}}
 
     def get(self, kind, name):
         assert (kind, name) == ("jobs.batch", "monday")
@@ -404,8 +406,13 @@ def test_place_of_a_run_in_kubernetes_is_what_its_job_says():
     assert of("s3://bucket/reports") == "s3://bucket/reports"
     with pytest.raises(InputError, match="run monday keeps no report"):
         of(None)
-    with pytest.raises(InputError, match="is in /reports/sub/monday of its pod, on claim reports: mount"):
+    with pytest.raises(InputError, match="is in /reports/sub/monday of its pod, on claim reports; to have") as raised:
         of("/reports/sub", claim)
+    commands = [shlex.split(line) for line in str(raised.value).splitlines()[1:]]
+    assert commands[2] == ["kubectl", "-n", "jobs", "cp", "monday-report:/reports/sub/monday", "monday"]
+    pod = json.loads(commands[0][-1].removeprefix("--overrides="))["spec"]
+    assert (pod["securityContext"], pod["volumes"]) == ({"a": 1}, [claim])
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "r", "mountPath": "/reports"}]
     with pytest.raises(InputError, match="is in /tmp/monday of its pod, which is gone with it"):
         of("/tmp", claim)
 

@@ -120,12 +120,23 @@ def test_states_without_a_runner(api, changes, state):
     assert run_of(made, []).state == state
 
 
-def test_workers_of_a_cluster_that_stays_are_not_the_run_s(api):
+@pytest.mark.parametrize(
+    ("address", "arguments", "workers"),
+    [
+        ("tcp://s:8786", [], None),
+        ("tcp://s:8786", ["--cluster=pods"], 0),
+        ("tcp://s:8786", ["--cluster=static"], None),
+        (None, ["--address=tcp://s:8786"], None),
+        (None, [], 0),
+    ],
+)
+def test_workers_of_a_cluster_that_stays_are_not_the_run_s(api, address, arguments, workers):
     made = api.add("jobs", job())
-    env = made["spec"]["template"]["spec"]["containers"][0]["env"]
-    env.append({"name": "DASK_FLOW_ADDRESS", "value": "tcp://s:8786"})
+    runner = made["spec"]["template"]["spec"]["containers"][0]
+    runner["env"].append({"name": "DASK_FLOW_ADDRESS", "value": address})
+    runner["args"] += arguments
 
-    assert run_of(made, []).workers is None
+    assert run_of(made, []).workers == workers
 
 
 def test_job_that_took_too_long_says_so_without_its_pods(api):
@@ -255,13 +266,13 @@ def test_dashboard_is_the_runner_s_or_that_of_the_scheduler_s_own_pod(kube, runs
     ],
 )
 def test_dashboard_of_a_cluster_that_stays_is_behind_its_service(kube, runs, address, pod):
-    containers = runs.get("pods", "running-a")["spec"]["containers"]
-    containers[0]["env"].append({"name": "DASK_FLOW_ADDRESS", "value": address})
+    made = runs.get("jobs", "running")
+    made["spec"]["template"]["spec"]["containers"][0]["args"].append(f"--address={address}")
     runs.add("services", {"metadata": {"name": "dask-scheduler"}, "spec": {"selector": {"app": "s"}}})
     runs.add("pods", {"metadata": {"name": "s-1", "labels": {"app": "s"}}, "spec": {}})
 
     try:
-        found = scheduler_pod(kube, runs.get("jobs", "running"))
+        found = scheduler_pod(kube, made)
     except InputError as error:
         found = str(error)
 

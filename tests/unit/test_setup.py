@@ -122,6 +122,13 @@ def test_credentials_store_is_asked_where_the_file_has_an_empty_entry(home):
     assert found(home, "r.example/x") is None
 
 
+@pytest.mark.parametrize("config", [{"credHelpers": None, "auths": None}, {"auths": {"r.example": None}}])
+def test_empty_parts_of_docker_s_file_have_no_login(home, config):
+    docker(home, config)
+
+    assert found(home, "r.example/x") is None
+
+
 def test_helper_that_has_no_login_is_no_error(home):
     helper(home, "none", "echo credentials not found; exit 1")
     docker(home, {"credHelpers": {"r.example": "none"}})
@@ -142,6 +149,7 @@ def test_helper_that_has_no_login_is_no_error(home):
         ({"auths": {"r.example": {"identitytoken": WORD, "auth": auth()}}}, {}, "has an identity token for r.example"),
         ({"auths": {"r.example": {"auth": "%%%"}}}, {}, "the login for r.example is not base64"),
         ([], {}, "config.json is not a JSON object"),
+        (b"\xff", {}, "config.json cannot be read: it is not text"),
         ({}, {"DOCKER_USERNAME": "u"}, "DOCKER_PASSWORD is not set"),
         ({}, {"PREFECT__CONTEXT__SECRETS__REGCRED": WORD}, "PREFECT__CONTEXT__SECRETS__REGCRED is not a JSON object"),
     ],
@@ -149,7 +157,10 @@ def test_helper_that_has_no_login_is_no_error(home):
 def test_login_that_cannot_be_used_is_said_without_it(home, config, env, message):
     helper(home, "token", f'echo "{{\\"Username\\": \\"<token>\\", \\"Secret\\": \\"{WORD}\\"}}"')
     helper(home, "talk", f"echo {WORD}")
-    docker(home, config)
+    if isinstance(config, bytes):
+        (home / ".docker/config.json").write_bytes(config)
+    else:
+        docker(home, config)
 
     with pytest.raises(InputError) as raised:
         found(home, "r.example/x", **env)

@@ -7,14 +7,17 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from dask_flow.errors import DaskFlowError
 
-__all__ = ["cluster_options", "run_names"]
+if TYPE_CHECKING:
+    from dask_flow.user_kube import UserKube
+
+__all__ = ["cluster_options", "connection_options", "run_names"]
 
 COMPLETION_SECONDS = 2
 
@@ -26,13 +29,23 @@ def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(function)
+    def command(connect: Callable[[], UserKube], **given: Any) -> None:
+        function(connect(), **given)
+
+    return connection_options(command)
+
+
+def connection_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Do as `cluster_options` does for a command that may need no cluster: `connect()` returns it."""
+
+    @functools.wraps(function)
     def command(namespace: str | None, context: str | None, kubeconfig: Path | None, **given: Any) -> None:
         from dask_flow import log
         from dask_flow.user_kube import UserKube
 
         log.configure("text")
         try:
-            function(UserKube.from_kubeconfig(namespace, context, kubeconfig), **given)
+            function(lambda: UserKube.from_kubeconfig(namespace, context, kubeconfig), **given)
         except DaskFlowError as error:
             click.echo(str(error), err=True)
             sys.exit(error.exit_code)

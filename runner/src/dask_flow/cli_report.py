@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dask_flow.errors import DaskFlowError, InputError
+from dask_flow.cli_connection import connection_options
+from dask_flow.errors import InputError
+
+if TYPE_CHECKING:
+    from dask_flow.user_kube import UserKube
 
 __all__ = ["report"]
 
 
 @click.command(epilog="Exit codes: 0 it is there, 2 it is not, 3 the cluster cannot be asked.")
 @click.argument("what", metavar="RUN|DIR|URL")
-@click.option("-n", "--namespace", help="Of the run.  [default: kubectl's current one]")
+@connection_options
 @click.option("--open/--no-open", "opened", default=None, help="In the browser.  [default: on a terminal]")
-def report(what: str, namespace: str | None, opened: bool | None) -> None:
+def report(connect: Callable[[], UserKube], what: str, opened: bool | None) -> None:
     """Print where the page of a run's last report is, and open it: by the run's name, or where reports are kept.
 
     What is kept below a URL is fetched first.
@@ -24,20 +30,14 @@ def report(what: str, namespace: str | None, opened: bool | None) -> None:
     from dask_flow.report.opening import page_in, place_of
     from dask_flow.targets.urls import is_url
 
-    try:
-        if is_url(what) or Path(what).is_dir():
-            page = page_in(what)
-        elif "/" in what:  # so it is no run's name
-            raise InputError(
-                f"there is no folder {what}; give the folder or the URL where reports are kept, or a run's name"
-            )
-        else:
-            from dask_flow.user_kube import UserKube
-
-            page = page_in(place_of(what, UserKube.from_kubeconfig(namespace)), what)
-    except DaskFlowError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+    if is_url(what) or Path(what).is_dir():
+        page = page_in(what)
+    elif "/" in what:  # so it is no run's name
+        raise InputError(
+            f"there is no folder {what}; give the folder or the URL where reports are kept, or a run's name"
+        )
+    else:
+        page = page_in(place_of(what, connect()), what)
     click.echo(str(page))
     if opened or (opened is None and sys.stdout.isatty()):
         import webbrowser

@@ -16,7 +16,6 @@ from dask_flow.cli import cli
 from dask_flow.cli_connection import cluster_options, run_names
 from dask_flow.errors import InputError
 from dask_flow.remote.tables import FORMATS
-from dask_flow.settings import RunSettings
 
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
@@ -95,7 +94,7 @@ def _follow_log(kube: UserKube, run: str) -> None:
 
     kube.be_patient()
     with view() as shown:
-        for event in follow(kube, run, RunSettings.startup_timeout):
+        for event in follow(kube, run):
             if isinstance(event, Ended):
                 reason = event.reason
             else:

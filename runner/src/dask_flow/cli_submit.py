@@ -12,7 +12,6 @@ import click
 from dask_flow.cli import run_options
 from dask_flow.cli_connection import cluster_options
 from dask_flow.errors import DaskFlowError, InputError, StartupError
-from dask_flow.settings import RunSettings
 
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
@@ -66,11 +65,11 @@ def submit(
     run = submission.run
     click.echo(f"run {run} made in namespace {kube.namespace}", err=watch)
     if watch:
-        sys.exit(_watch(kube, run, given.get("startup_timeout") or RunSettings.startup_timeout))
+        sys.exit(_watch(kube, run))
     click.echo(f"  dask-flow logs -f {run} -n {kube.namespace}", err=True)
 
 
-def _watch(kube: UserKube, run: str, patience_seconds: float) -> int:
+def _watch(kube: UserKube, run: str) -> int:
     """Show a run until it ends or the user goes, and return its exit code."""
     from dask_flow.remote.cancel import cancel as cancel_run
     from dask_flow.remote.follow import Ended, follow
@@ -80,7 +79,7 @@ def _watch(kube: UserKube, run: str, patience_seconds: float) -> int:
     ended = Ended(INTERRUPTED_CODE, "")
     try:
         with view() as shown:
-            for event in follow(kube, run, patience_seconds):
+            for event in follow(kube, run):
                 if isinstance(event, Ended):
                     ended = event
                 else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.kube_refusals import NotFoundError
 from dask_flow.log import described
-from dask_flow.remote.releases import RUNNER
+from dask_flow.remote.given import address_of, runner_of
 from dask_flow.remote.runs import RUN_LABEL, exit_of, has_started, runners_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def scheduler_pod(kube: UserKube, job: Mapping[str, Any]) -> str:
     runners = [pod for pod in runners_of(kube, run) if has_started(pod) and exit_of(pod) is None]
     if not runners:
         raise InputError(f"run {run} has no dashboard now: it is not running; see dask-flow list")
-    container = next(each for each in runners[-1]["spec"]["containers"] if each["name"] == RUNNER)
-    address = next((each.get("value") for each in container["env"] if each["name"] == "DASK_FLOW_ADDRESS"), None)
+    address = address_of(runner_of(job))
     if address:
         return _behind(kube, address)
     selector = f"{RUN_LABEL}={run},app.kubernetes.io/component=scheduler"

@@ -13,12 +13,13 @@ import urllib3
 
 from dask_flow import image_names
 from dask_flow.errors import InputError
-from dask_flow.remote.logins import find_login
+from dask_flow.remote.logins import DOCKER_HUB_NAMES, find_login
 
 __all__ = ["by_digest"]
 
 log = logging.getLogger(__name__)
 
+DOCKER_HUB_API = "registry-1.docker.io"
 TIMEOUT_SECONDS = 10
 KINDS = ", ".join(
     f"application/vnd.{kind}+json"
@@ -36,10 +37,11 @@ OK, UNAUTHORIZED = 200, 401
 def by_digest(image: str, env: Mapping[str, str]) -> str:
     """Return the image's name with the digest that its registry has for its tag, for that may be another's tomorrow.
 
-    One without a registry in its name, which was not pushed, stays as it is; so does, with a line in the log, one whose
-    registry does not tell. The login is the one that a pull secret would be made from.
+    One without a registry or a user's name in its name, which was not pushed, stays as it is; so does, with a line in
+    the log, one whose registry does not tell. The login is the one that a pull secret would be made from.
     """
-    host = image_names.pushed_to(image)
+    on_docker_hub = "/" in image and image_names.registry(image) is None
+    host = "docker.io" if on_docker_hub else image_names.pushed_to(image)
     if host is None or "@" in image:
         return image
     try:
@@ -53,6 +55,8 @@ def _digest(host: str, image: str, env: Mapping[str, str]) -> str:
     """Ask for it. Raises HTTPError, InputError, LookupError or ValueError for whatever prevents that."""
     repository = image_names.repository(image).removeprefix(f"{host}/")
     tag = image_names.tagged(image).rpartition(":")[2]
+    if host in DOCKER_HUB_NAMES:
+        host, repository = DOCKER_HUB_API, repository if "/" in repository else f"library/{repository}"
     url = f"{'http' if image_names.is_local(host) else 'https'}://{host}/v2/{repository}/manifests/{tag}"
     pool = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
     headers = {"Accept": KINDS}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dask_flow.errors import ClusterLostError, DaskFlowError, StartupError
 from dask_flow.kube_refusals import NotFoundError
 from dask_flow.pod_status import Problem, mount_problem, problem, refusal
+from dask_flow.remote.given import startup_timeout_of
 from dask_flow.remote.releases import JOBS, RUNNER
 from dask_flow.remote.runs import condition_of, exit_of, has_started, runners_of
 
@@ -58,8 +59,8 @@ class Ended:
 Event = Attempt | Line | Waiting | Ended
 
 
-def follow(kube: UserKube, run: str, patience_seconds: float) -> Iterator[Event]:
-    """Yield what happens, an Ended last. A runner that cannot start for so long is given up."""
+def follow(kube: UserKube, run: str) -> Iterator[Event]:
+    """Yield what happens, an Ended last. A runner that cannot start within the run's startup timeout is given up."""
     shown: list[str] = []
     since, said = time.monotonic(), ""
     while True:
@@ -83,7 +84,7 @@ def follow(kube: UserKube, run: str, patience_seconds: float) -> Iterator[Event]
         if job["spec"].get("suspend") or (shown and not new):
             since = time.monotonic()  # neither somebody who resumes it nor the pause before another attempt is late
         found = _obstacle(kube, job, new)
-        given_up = _given_up(run, found, patience_seconds, time.monotonic() - since)
+        given_up = _given_up(run, found, startup_timeout_of(job), time.monotonic() - since)
         if given_up:
             yield given_up
             return

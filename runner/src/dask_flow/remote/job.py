@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dask_flow.errors import InputError
+from dask_flow.remote.given import literal
 from dask_flow.remote.releases import RUNNER
 
 __all__ = ["FOLDER", "Submission", "config_map", "job", "owner"]
@@ -115,9 +116,9 @@ def _labels(cron_job: Mapping[str, Any]) -> Mapping[str, str]:
 def _fill(spec: Manifest, submission: Submission) -> None:
     """Put into a runner's pod what is submitted; the rest stays the release's."""
     runner = next(each for each in spec["containers"] if each["name"] == RUNNER)
-    runner["args"] = ["run", submission.target, *submission.options]
+    runner["args"] = [literal(each) for each in ("run", submission.target, *submission.options)]
     env = [each for each in runner.get("env", []) if each["name"] not in {*FLOWS_OWN, *submission.env}]
-    runner["env"] = env + [{"name": name, "value": value} for name, value in submission.env.items()]
+    runner["env"] = env + [{"name": name, "value": literal(value)} for name, value in submission.env.items()]
     if submission.image:
         runner["image"] = submission.image
     if submission.pull_secrets:

@@ -14,7 +14,7 @@ from typing import Any
 from dask_flow import image_names
 from dask_flow.errors import InputError
 
-__all__ = ["Login", "find_login", "registry_of"]
+__all__ = ["DOCKER_HUB_NAMES", "Login", "find_login", "registry_of"]
 
 DOCKER_HUB = "https://index.docker.io/v1/"
 DOCKER_HUB_NAMES = {"docker.io", "index.docker.io", "registry-1.docker.io"}
@@ -79,9 +79,9 @@ def _of_files(image: str, env: Mapping[str, str]) -> Iterator[Login]:
     for path in _files(env):
         if not path.is_file():
             continue
-        config = _parsed(path.read_text(), str(path))
-        helpers = {_plain(key): (key, helper) for key, helper in config.get("credHelpers", {}).items()}
-        auths = {_plain(key): (key, entry) for key, entry in config.get("auths", {}).items()}
+        config = _parsed(_text(path), str(path))
+        helpers = {_plain(key): (key, helper) for key, helper in (config.get("credHelpers") or {}).items()}
+        auths = {_plain(key): (key, entry or {}) for key, entry in (config.get("auths") or {}).items()}
         for name in wanted:
             if name in helpers:
                 yield from _of_helper(helpers[name][1], helpers[name][0], env)
@@ -90,6 +90,14 @@ def _of_files(image: str, env: Mapping[str, str]) -> Iterator[Login]:
                 yield from _of_entry(key, entry, path)
                 if config.get("credsStore") and not entry.get("auth"):
                     yield from _of_helper(config["credsStore"], key, env)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InputError(f"the logins in {path} cannot be read: {why}; mend that, or set DOCKER_CONFIG") from error
 
 
 def _files(env: Mapping[str, str]) -> list[Path]:

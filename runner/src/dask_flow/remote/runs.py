@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dask_flow.errors import InputError
 from dask_flow.kube_refusals import NotFoundError
 from dask_flow.pod_status import problem
+from dask_flow.remote.given import address_of, runner_of
 from dask_flow.remote.job import TARGET_ANNOTATION
 from dask_flow.remote.releases import JOBS, RUNNER, is_runner, release_of
 from dask_flow.wording import maybe, near
@@ -86,19 +87,18 @@ def run_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Run:
     last = runners[-1] if runners else None
     state = _state(job, last)
     ended = exit_of(last) if last else None
-    env = {each["name"]: each.get("value") for each in _runner(job["spec"]["template"]).get("env", [])}
-    args = _runner(job["spec"]["template"]).get("args", [])
+    runner = runner_of(job)
     counted = sum(status.get(key, 0) for key in ("active", "failed", "succeeded"))
     return Run(
         name=metadata["name"],
         namespace=metadata["namespace"],
         release=release_of(job),
-        target=metadata.get("annotations", {}).get(TARGET_ANNOTATION) or next(iter(args[1:]), ""),
+        target=metadata.get("annotations", {}).get(TARGET_ANNOTATION) or next(iter(runner.get("args", [])[1:]), ""),
         state=state,
         reason=_reason(job, last, state),
         exit_code=ended[0] if ended and state in {"Succeeded", "Failed"} else None,
         attempts=max(len(runners), counted),
-        workers=None if env.get("DASK_FLOW_ADDRESS") else _ready_workers(metadata["name"], here),
+        workers=None if address_of(runner) else _ready_workers(metadata["name"], here),
         runner=last["metadata"]["name"] if last else None,
         created=metadata["creationTimestamp"],
         started=status.get("startTime"),
@@ -155,10 +155,6 @@ def _reason(job: Mapping[str, Any], last: Mapping[str, Any] | None, state: str) 
     if ended and state in {"Succeeded", "Failed"}:
         return ended[1] or f"exit code {ended[0]}"
     return str((condition_of(job) or {}).get("message", ""))
-
-
-def _runner(pod_template: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((each for each in pod_template["spec"]["containers"] if each["name"] == RUNNER), {})
 
 
 def _ready_workers(run: str, pods: Iterable[Mapping[str, Any]]) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.errors import InputError
+from dask_flow.remote.given import option_of, runner_of
 from dask_flow.report.places import MOST_RUNS_OF_A_NAME, REPORT, folder_names, reason
 from dask_flow.targets.urls import is_url, shown
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["page_in", "place_of"]
 
 PAGE = "report.html"
-VARIABLE = "DASK_FLOW_REPORT"
+CLAIM = "persistentVolumeClaim"
 
 
 def place_of(run: str, kube: Kube) -> str:
@@ -25,30 +28,52 @@ def place_of(run: str, kube: Kube) -> str:
     from dask_flow.kube import NotFoundError
 
     try:
-        spec = kube.get("jobs.batch", run)["spec"]["template"]["spec"]
+        job = kube.get("jobs.batch", run)
     except NotFoundError as error:
         raise InputError(
             f"there is no folder {run}, nor a job of that name in namespace {kube.namespace}; give the folder or the "
             "URL where reports are kept, or -n NAMESPACE"
         ) from error
-    containers = [*(each for each in spec["containers"] if each["name"] == "runner"), *spec["containers"]]
-    env = {each["name"]: each.get("value") for each in containers[0].get("env", ())}
-    place = env.get(VARIABLE)
+    place = option_of(runner_of(job), "report")
     if not place:
-        raise InputError(f"run {run} keeps no report; set `report` in the chart, or {VARIABLE} in flow.env")
+        raise InputError(f"run {run} keeps no report; set `report` in the chart, or submit it with --report")
     if not is_url(place):
-        raise InputError(f"the report of run {run} is in {place}/{run}{_claim(spec, containers[0], place)}")
-    return str(place)
+        raise InputError(f"the report of run {run} is in {place}/{run} of its pod, {_how_to_read(job, place, kube)}")
+    return place
 
 
-def _claim(spec: Mapping[str, Any], container: Mapping[str, Any], place: str) -> str:
-    """Say which claim a folder of a container is of, and how to read it."""
-    mounts = {each["name"]: each["mountPath"] for each in container.get("volumeMounts", ())}
-    for volume in spec.get("volumes", ()):
-        claim = volume.get("persistentVolumeClaim", {}).get("claimName")
-        if claim and Path(place).is_relative_to(mounts.get(volume["name"], "-")):
-            return f" of its pod, on claim {claim}: mount that claim in a pod to read it"
-    return " of its pod, which is gone with it; let `report` name a claim or a URL"
+def _how_to_read(job: Mapping[str, Any], place: str, kube: Kube) -> str:
+    """Say which claim a folder of a runner is of, and by which commands it is copied from there."""
+    claims = {each["name"]: each for each in job["spec"]["template"]["spec"].get("volumes", ()) if CLAIM in each}
+    for mount in runner_of(job).get("volumeMounts", ()):
+        if mount["name"] in claims and Path(place).is_relative_to(mount["mountPath"]):
+            volume = claims[mount["name"]]
+            commands = _copied(job, place, _reader(job, volume, mount), f"kubectl -n {kube.namespace}")
+            return "\n  ".join((f"on claim {volume[CLAIM]['claimName']}; to have it here:", *commands))
+    return "which is gone with it; let `report` name a claim or a URL"
+
+
+def _reader(job: Mapping[str, Any], volume: Mapping[str, Any], mount: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of a pod that has the volume, and may be where the runner's may."""
+    spec, runner = job["spec"]["template"]["spec"], runner_of(job)
+    of_pod = ("imagePullSecrets", "nodeSelector", "securityContext", "tolerations")
+    of_container = ("image", "resources", "securityContext")
+    container = {key: runner[key] for key in of_container if key in runner}
+    container |= {"name": "reader", "command": ["sleep", "3600"], "volumeMounts": [mount]}
+    pod = {key: spec[key] for key in of_pod if key in spec}
+    return {**pod, "automountServiceAccountToken": False, "containers": [container], "volumes": [volume]}
+
+
+def _copied(job: Mapping[str, Any], place: str, reader: Mapping[str, Any], kubectl: str) -> tuple[str, ...]:
+    run, image = job["metadata"]["name"], runner_of(job)["image"]
+    pod, overrides = f"{run[:50]}-report", shlex.quote(json.dumps({"spec": reader}))
+    return (
+        f"{kubectl} run {pod} --restart=Never --image={image} --overrides={overrides}",
+        f"{kubectl} wait pod/{pod} --for=condition=Ready --timeout=300s",
+        f"{kubectl} cp {pod}:{place}/{run} {run}",
+        f"{kubectl} delete pod {pod} --wait=false",
+        f"dask-flow report {run}/",
+    )
 
 
 def page_in(place: str, run: str | None = None) -> Path:
