@@ -118,6 +118,22 @@ def test_code_of_the_file_reaches_workers_that_do_not_have_it(tmp_path, elsewher
     assert ": 42" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "env", "shown"),
+    [
+        (["--cluster", "local"], {"DASK_FLOW_ADDRESS": "tcp://127.0.0.1:9"}, "result of main: 1"),
+        (["--address", "tcp://127.0.0.1:9"], {"DASK_FLOW_CLUSTER": "local"}, "no Dask scheduler at tcp://127.0.0.1:9"),
+        ([], {"DASK_FLOW_CLUSTER": "local", "DASK_FLOW_ADDRESS": "tcp://127.0.0.1:9"}, "leave out one of the two"),
+    ],
+)
+def test_command_line_wins_over_an_environment_that_says_otherwise(tmp_path, arguments, env, shown):
+    path = write(tmp_path, "def main(): return 1\n")
+
+    done = dask_flow("run", path, "--startup-timeout", "1", *arguments, **env)
+
+    assert shown in done.stderr
+
+
 def test_futures_in_what_a_function_returns_are_awaited(tmp_path):
     text = "def bad(x): raise ValueError('on purpose')\ndef main(client): return {'a': client.map(bad, [1])}\n"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dask_flow import __version__
 from dask_flow.errors import DaskFlowError, InputError
@@ -36,14 +37,31 @@ def _secrets(context: click.Context, parameter: click.Parameter, value: str | No
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
+def _unless_asked_for(other: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Have a variable of the environment count for nothing beside an option of the command line that rules it out."""
+
+    def value_of(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        own, others = (context.get_parameter_source(name) for name in (str(parameter.name), other))
+        ruled_out = other == "address" or context.params.get(other) not in {None, "auto", "static"}
+        asked = (own, others) == (ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
+        return None if asked and ruled_out else value
+
+    return value_of
+
+
 RUN_OPTIONS = (
     option(
         "--cluster",
+        callback=_unless_asked_for("address"),
         type=click.Choice(CLUSTER_MODES),
         help="Where it runs; auto is static with an address, pods "
         f"inside Kubernetes, else local.  [default: {RunSettings.cluster}]",
     ),
-    option("--address", help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786."),
+    option(
+        "--address",
+        callback=_unless_asked_for("cluster"),
+        help="The scheduler of a static cluster, such as tcp://dask-scheduler:8786.",
+    ),
     option("--min-workers", type=int, help=f"Workers at least.  [default: {RunSettings.min_workers}]"),
     option(
         "--max-workers",
