@@ -1,11 +1,13 @@
 """The logs of an attempt's pods: saved when they end, and before they are deleted."""
 
+import json
 import threading
 
 import pytest
 from dask_flow.clusters.pod_logs import PodLogs
 from dask_flow.errors import StartupError
 from dask_flow.history import History
+from dask_flow.kube_refusals import refusal_of
 from dask_flow.pod_status import DEFAULT_CONTAINER
 from test_run_objects import FakeKube, objects
 
@@ -93,6 +95,22 @@ def test_log_that_cannot_be_had_later_stays_as_it_was(tmp_path):
     logs.save_all()
 
     assert saved(tmp_path) == {"a.log": "words"}
+
+
+def test_lack_of_rights_is_said_once_with_what_grants_them(tmp_path, caplog):
+    class Refused(FakeLogs):
+        def log(self, name, container, *, previous=False):
+            message = 'User "u" cannot get resource "pods/log" in API group "" in the namespace "jobs"'
+            raise refusal_of(f"GET pods/{name}/log", 403, json.dumps({"message": message}).encode())
+
+    logs = PodLogs(Refused(), tmp_path)
+    for number in range(3):
+        logs.seen("ADDED", pod(f"w-{number}"))
+    logs.save_all()
+
+    (said,) = caplog.messages
+    assert said.startswith("the logs of pods are not in the report: u may not get pods/log in namespace jobs")
+    assert said.endswith("(chart: rbac.create=true, report)")
 
 
 def test_pod_that_is_slow_to_answer_holds_up_nothing_for_long(tmp_path, monkeypatch, caplog):

@@ -8,6 +8,7 @@ import pytest
 from api_server import COMPLETE, FAILED, cron_job, ended, forbidden, job, runner_pod
 from dask_flow import user_kube
 from dask_flow.remote import follow as following
+from dask_flow.remote.given import option_of
 
 FLOW = (
     "from dask_flow import Flow, Parameter, task\n"
@@ -70,6 +71,18 @@ def test_job_is_the_release_s_with_this_flow_in_a_config_map_of_its_own(dask_flo
         "flow/pkg/data.bin": b"\xff\x00",
     }
     assert [each["mountPath"] for each in runner["volumeMounts"]] == ["/etc/dask-flow-run"]
+
+
+def test_what_kubernetes_would_expand_reaches_the_runner_as_it_was_typed(dask_flow, cluster, flow):
+    cluster.add("cronjobs", cron_job())
+
+    done = dask_flow("submit", flow, "--param", "n=$(HOME) $$a$$", "--report", "s3://bucket/$x", "--name", "r")
+
+    assert done.exit_code == 0, done.output
+    runner = runner_of(cluster.get("jobs", "r"))
+    assert "--report=s3://bucket/$$x" in runner["args"]
+    assert "--param=n=$$(HOME) $$$$a$$$$" in runner["args"]
+    assert option_of(runner, "report") == "s3://bucket/$x"
 
 
 def test_pods_cannot_start_before_their_config_map_is_there(dask_flow, cluster, flow):
@@ -263,7 +276,13 @@ def test_expired_credentials_and_a_cluster_that_is_away_say_what_to_do(dask_flow
     assert done.exit_code == 3
     assert "(context dev) does not accept your credentials, or not any more (status 401); log in again" in done.stderr
     config = tmp_path / "kubeconfig"
-    config.write_text(config.read_text().replace("http://127.0.0.1:", "http://127.0.0.1:1"))
+    before = config.read_text()
+    command = "exec: {apiVersion: client.authentication.k8s.io/v1, command: 'false'}"
+    config.write_text(before.replace("token: t", command))
+    done = dask_flow("submit", flow)
+    assert done.exit_code == 3
+    assert "no credentials: false, which your kubeconfig names for them, gave none; log in again" in done.stderr
+    config.write_text(before.replace("http://127.0.0.1:", "http://127.0.0.1:1"))
     done = dask_flow("submit", flow)
     assert done.exit_code == 3
     assert "cannot be reached: " in done.stderr
@@ -391,7 +410,7 @@ def test_volume_that_cannot_be_mounted_is_hopeless_unless_it_is_the_run_s_own(ku
     event = {"metadata": {"name": "e"}, "reason": "FailedMount", "message": message, "involvedObject": involved}
     cluster.add("events", event)
 
-    seen = next(following.follow(kube, "r", 60))
+    seen = next(following.follow(kube, "r"))
 
     assert isinstance(seen, following.Ended if hopeless else following.Waiting)
     assert f'configmap "{name}" not found' in seen.reason
@@ -410,15 +429,17 @@ def test_what_was_said_before_the_first_attempt_does_not_end_the_second(kube, cl
 
     monkeypatch.setattr(following, "runners_of", runners)
 
-    (end,) = following.follow(kube, "r", 60)
+    (end,) = following.follow(kube, "r")
 
     assert (end.exit_code, end.stuck) == (4, False)
 
 
 def test_runner_that_does_not_start_for_no_known_reason_is_given_up(kube, cluster):
-    cluster.add("jobs", job("r"))
+    waiting = cluster.add("jobs", job("r"))
+    env = waiting["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.append({"name": "DASK_FLOW_STARTUP_TIMEOUT", "value": "0.05"})
 
-    (end,) = following.follow(kube, "r", 0.05)
+    (end,) = following.follow(kube, "r")
 
     assert end == following.Ended(
         3, "the runner cannot start within 0.05 s: nobody says why; kubectl describe job r may", stuck=True
@@ -438,9 +459,7 @@ def test_unschedulable_runner_is_waited_for_no_longer_than_the_startup_timeout(d
 
 
 def test_run_that_is_deleted_meanwhile_ends_the_watch(kube, cluster):
-    assert list(following.follow(kube, "gone", 1)) == [
-        following.Ended(143, "the run was cancelled: its Job gone is gone")
-    ]
+    assert list(following.follow(kube, "gone")) == [following.Ended(143, "the run was cancelled: its Job gone is gone")]
 
 
 def test_interrupt_without_a_terminal_detaches_and_says_what_goes_on(dask_flow, cluster, flow, monkeypatch):

@@ -24,7 +24,11 @@ FORBIDDEN = re.compile(
     r'.*(in the namespace "(?P<namespace>[^"]+)"|at the cluster scope)'
 )
 # The chart's values with which its Role grants more, by the API group or the kind.
-MODE_VALUES = {"kubernetes.dask.org": ", cluster.mode=operator", "services": ", cluster.scheduler=pod"}
+MODE_VALUES = {
+    "kubernetes.dask.org": ", cluster.mode=operator",
+    "services": ", cluster.scheduler=pod",
+    "pods/log": ", report",
+}
 BAD_REQUEST = 400
 UNAUTHORIZED = 401
 NOT_FOUND = 404

@@ -175,6 +175,7 @@ def _load(name: str, context: str | None, configuration: Any) -> dict[str, Any]:
             )
         loader = KubeConfigLoader(files.config, context, config_base_path=None, config_persister=files.save_changes)
         loader.load_and_set(configuration)
+        _check_credentials(files.config, loader.current_context, configuration)
         return dict(loader.current_context)
     except (ConfigException, OSError) as error:
         raise StartupError(f"no cluster at hand: {error}") from error
@@ -183,6 +184,16 @@ def _load(name: str, context: str | None, configuration: Any) -> dict[str, Any]:
         raise StartupError(
             f"no cluster at hand: {name} is not a kubeconfig: {why}; mend it, or name another"
         ) from error
+
+
+def _check_credentials(config: Any, context: Any, configuration: Any) -> None:
+    """Raise UnauthorizedError if the command that is to give credentials gave none: the package goes on as nobody."""
+    user = config["users"].get_with_name(context["context"]["user"])["user"] if "user" in context["context"] else {}
+    if user and "exec" in user and not configuration.api_key and not configuration.cert_file:
+        raise UnauthorizedError(
+            f"no credentials: {user['exec']['command']}, which your kubeconfig names for them, gave none; "
+            "log in again as you did to get your kubeconfig, then try kubectl auth whoami"
+        )
 
 
 def _split(line: bytes) -> tuple[bytes, str]:

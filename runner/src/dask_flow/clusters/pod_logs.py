@@ -10,6 +10,7 @@ from typing import Any
 
 from dask_flow.errors import DaskFlowError
 from dask_flow.kube import CONCURRENCY, Kube
+from dask_flow.kube_refusals import ForbiddenError
 from dask_flow.pod_status import container_status, has_ended
 
 __all__ = ["PodLogs"]
@@ -31,6 +32,7 @@ class PodLogs:
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="pod-logs")
         self._saving: dict[tuple[str, int, bool], Future[None]] = {}
         self._pods: dict[str, Mapping[str, Any]] = {}
+        self._refused = False
 
     def seen(self, event: str, pod: Mapping[str, Any]) -> None:
         """Save what may not be there for long: the log of a pod that ends, or that its next container replaces."""
@@ -75,5 +77,9 @@ class PodLogs:
             path = self._folder / (f"{name}.{previous}.log" if previous else f"{name}.log")
             if text or not path.exists():
                 path.write_bytes(text)
+        except ForbiddenError as error:
+            if not self._refused:
+                log.warning("the logs of pods are not in the report: %s", error)
+            self._refused = True
         except (DaskFlowError, OSError) as error:  # such as a container that never ran
             log.debug("no log of pod %s: %s", name, error)
