@@ -288,7 +288,7 @@ def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
 
 def test_files_are_mounted_where_the_target_is(chart):
     text = '"""Odd: {{ not a template }} %s\\n\ttab"""\n' % ("x" * 300)
-    files = {"123": "", "flow.py": text, "other.py": " leading"}
+    files = {".hidden": "", "123": "", "flow.py": text, "other.py": " leading"}
     objects = chart.objects(flow={"files": files, "target": "flow.py:main"})
     volume = next(
         each for each in chart.pod(flow={"files": files, "target": "flow.py"})["volumes"] if each["name"] == "files"
@@ -296,6 +296,7 @@ def test_files_are_mounted_where_the_target_is(chart):
 
     assert next(each["data"] for each in objects if each["kind"] == "ConfigMap") == files
     assert [item["path"] for item in volume["projected"]["sources"][0]["configMap"]["items"]] == [
+        "flow/.hidden",
         "flow/123",
         "flow/flow.py",
         "flow/other.py",

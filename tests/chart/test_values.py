@@ -11,6 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from dask_flow import cli
+from dask_flow.errors import InputError
+from dask_flow.settings import resolve
 from rendering import CHART, Chart, env
 from template_values import used_values
 
@@ -40,7 +42,9 @@ WRONG = [
     ({"cluster": {"address": "tcp://s:1", "mode": "operator"}}, "cluster.address is set, but .* is operator"),
     ({"cluster": {"mode": "operator", "tls": True}}, "cluster.tls is true, but the Dask operator's .* plain TCP"),
     ({"cluster": {"mode": "operator", "scheduler": "runner"}}, "cluster.scheduler is runner, but the Dask operator"),
-    ({"cluster": {"address": "s:1", "mode": "static"}}, "address"),
+    ({"cluster": {"tls": True, "address": "tcp://s:1"}}, "cluster.tls is true, but .* cluster.address .* is tcp://s:1"),
+    ({"cluster": {"tls": False, "address": "tls://s:1"}}, "cluster.tls is false, but .* is tls://s:1; leave .*tls out"),
+    ({"cluster": {"tls": True}, "static": {"enabled": True}}, "cluster.tls is true, but .* static.tls is tcp://r-dask"),
     ({"cluster": {"workers": 2}}, "workers"),
     ({"cluster": {"startupTimeoutSeconds": 0}}, "startupTimeoutSeconds"),
     ({"run": {"mode": "daily"}}, "mode"),
@@ -51,6 +55,9 @@ WRONG = [
     ({"flow": {"files": {"a.py": "", "b.py": ""}}}, "flow.files has several files; set flow.target .* a.py, b.py"),
     ({"flow": {"files": {"a/b.py": ""}}}, "a/b.py"),
     ({"flow": {"files": {**dict.fromkeys(map(str, range(20)), ""), "a/b.py": ""}}}, "flow/files.* properties 'a/b.py'"),
+    ({"flow": {"files": {".": ""}}}, r"flow/files.* properties '\.'"),
+    ({"flow": {"files": {"..": ""}}}, r"flow/files.* properties '\.\.'"),
+    ({"flow": {"files": {"..a": ""}}}, r"flow/files.* properties '\.\.a'"),
     ({"flow": {"files": {"a.py": 1}}}, "flow/files/a.py.*string"),
     ({"flow": {"env": [{"value": "1"}]}}, "name"),
     ({"flow": {"args": "--days 7"}}, "args"),
@@ -151,6 +158,20 @@ WRONG = [
 @pytest.mark.parametrize(("values", "message"), WRONG)
 def test_wrong_values_are_refused_with_their_key(chart, values, message):
     assert re.search(message, chart.error(**values))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://s:1", "wss://s:1", "ucx://s:1", "s:1", "tls://[::1]:1", "tcp://s", "tcp://s:", "tcp://a b:1", "ftp://s:1"],
+)
+def test_addresses_are_refused_if_the_runner_would(chart, address):
+    done = chart.run({"cluster": {"address": address}})
+    try:
+        resolve({"target": "f", "address": address}, {})
+    except InputError:
+        assert "/cluster/address" in done.stderr
+    else:
+        assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
