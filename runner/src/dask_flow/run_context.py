@@ -16,6 +16,7 @@ __all__ = [
     "current_task",
     "describe_run",
     "full_name",
+    "inherited",
     "name_of",
     "on_failure_handlers",
     "plain_key",
@@ -25,6 +26,8 @@ __all__ = [
     "task_logger",
     "with_task",
 ]
+
+log = logging.getLogger(__name__)
 
 scope: ContextVar[dict[str, Any]] = ContextVar("dask_flow_scope", default={})  # noqa: B039 - never changed, replaced
 """What holds here: while a flow is built its `flow`, `case` and `tags`; in a task that of its run and its own."""
@@ -60,6 +63,11 @@ class Context:
     def __iter__(self) -> Iterator[str]:
         return iter(_values())
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.update(**{name: value})
+
+    __setitem__ = __setattr__
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value, or the default."""
         return _values().get(name, default)
@@ -88,25 +96,50 @@ class Context:
 context = Context()
 
 
+_OF_BUILDING = frozenset({"flow", "case", "tags", "loading_flow"})
+
+
+def inherited() -> dict[str, Any]:
+    """Return what a run takes over from where it is started: what was added to the context there, outside of tasks."""
+    here = scope.get()
+    return {} if "task_name" in here else {name: value for name, value in here.items() if name not in _OF_BUILDING}
+
+
 def describe_run(
     flow_name: str, parameters: Mapping[str, Any], given: Mapping[str, Any], flow_run_id: str
 ) -> dict[str, Any]:
-    """Return what holds for a run that begins now; `given` wins. Times are aware, in UTC; days are in ISO 8601."""
-    now = given.get("scheduled_start_time") or dt.datetime.now(dt.UTC)
+    """Return what holds for a run that begins now; `given` wins, and the days are those around a `date` in it.
+
+    Times are aware, in UTC; days are in ISO 8601.
+    """
+    now = dt.datetime.now(dt.UTC)
+    date = _moment(given["date"]) if "date" in given else now
     days = {"yesterday": -1, "today": 0, "tomorrow": 1}
-    dates = {name: (now + dt.timedelta(days=number)).date().isoformat() for name, number in days.items()}
+    dates = {name: ((date or now) + dt.timedelta(days=number)).date().isoformat() for name, number in days.items()}
     return {
         "flow_name": flow_name,
         "flow_id": flow_name,
         "flow_run_id": flow_run_id,
         "flow_run_name": flow_run_id,
         "scheduled_start_time": now,
-        "date": now,
         **dates,
         **{f"{name}_nodash": text.replace("-", "") for name, text in dates.items()},
         **given,
+        "date": date or given["date"],
         "parameters": {**parameters, **given.get("parameters", {})},
     }
+
+
+def _moment(given: Any) -> dt.datetime | None:
+    """Return a time that may be a text; None, with a warning, for what is none."""
+    try:
+        time = dt.datetime.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        time = None
+    if not isinstance(time, dt.datetime):
+        log.warning("the context's date=%r is no time in ISO 8601; today and its like are those of now", given)
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 def with_task(

@@ -1,7 +1,7 @@
 """The context that a task sees."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from simple_tasks import simple_tasks
 
@@ -79,6 +79,36 @@ def dates(lib):
     return flow, {}
 
 
+def given_date(lib):
+    return _with_days(lib, date="2020-02-28T22:00:00")
+
+
+def given_date_that_is_none(lib):
+    flow, options = _with_days(lib, date="soon")
+    options["context"]["today"] = "given"
+    return flow, options
+
+
+def given_scheduled_start_time(lib):
+    return _with_days(lib, scheduled_start_time="2020-02-28")
+
+
+def _with_days(lib, **context):
+    @lib.task
+    def here():
+        names = [f"{day}{form}" for day in ("yesterday", "today", "tomorrow") for form in ("", "_nodash")]
+        date, now = lib.context.date, datetime.now(UTC)
+        return [
+            date if isinstance(date, str) else abs((date - now).total_seconds()) < 60 or date.isoformat(),
+            [lib.context[name].replace(f"{now:%Y}", "now") for name in names if name in context or "date" in context],
+            lib.context.today == f"{now:%Y-%m-%d}",
+        ]
+
+    with lib.Flow("flow") as flow:
+        here()
+    return flow, {"context": context}
+
+
 def tags(lib):
     @lib.task(tags=["a"])
     def here():
@@ -98,6 +128,37 @@ def given_by_the_run(lib):
         here()
         here.map([1])
     return flow, {"context": {"mine": {"a": 1}}}
+
+
+def where_the_run_begins(lib):
+    @lib.task
+    def here(x=None):
+        return [lib.context.mine, lib.context.get("given")]
+
+    with lib.Flow("flow") as flow:
+        here()
+        here.map([1])
+    run = flow.run
+
+    def run_inside(**options):
+        with lib.context(mine=1, given=2):
+            return run(**options)
+
+    flow.run = run_inside
+    return flow, {"context": {"given": 3}}
+
+
+def set_as_an_attribute(lib):
+    @lib.task
+    def here(x=None):
+        before = lib.context.get("mine")
+        lib.context.mine = 5
+        lib.context["other"] = 6
+        return [before, lib.context.mine, lib.context.other]
+
+    with lib.Flow("flow") as flow:
+        here(here())
+    return flow, {}
 
 
 def absent(lib):

@@ -29,7 +29,7 @@ from dask_flow.engine.state import Elsewhere, Failed, Mapped, Retrying, State, S
 from dask_flow.engine.submission import Submission, known_states
 from dask_flow.engine.verdicts import Verdicts
 from dask_flow.log import described, user_traceback
-from dask_flow.run_context import describe_run, full_name
+from dask_flow.run_context import describe_run, full_name, inherited
 
 __all__ = ["FlowRun"]
 
@@ -57,7 +57,7 @@ class FlowRun:
         self.results = Results(backend)
         self._run_id = uuid.uuid4().hex[:8]
         values = {each.name: parameters.get(each.name, each.default) for each in flow.parameters()}
-        self._context = describe_run(flow.name, values, context or {}, str(uuid.uuid4()))
+        self._context = describe_run(flow.name, values, {**inherited(), **(context or {})}, str(uuid.uuid4()))
         self._verdicts = Verdicts(self._context)
         self._submission = Submission(backend, self._run_id)
         self._lengths = Lengths(self._submission, self._watch)
