@@ -117,3 +117,10 @@ def cannot_have_an_upstream(lib):
     with lib.Flow("flow") as flow:
         lib.Parameter("p", default=1).set_upstream(t.one)
     return flow, {}
+
+
+def in_a_list_that_is_mapped_over(lib):
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        t.same.map([lib.Parameter("a", default=1), lib.Parameter("b")])
+    return flow, {"b": 2}

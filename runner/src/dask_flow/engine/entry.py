@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dask_flow.core import Flow, Task
+from dask_flow.core import Flow, Parameter, Task
 from dask_flow.engine import signals
 from dask_flow.engine.backends import Backend
 from dask_flow.engine.flow_run import FlowRun
@@ -41,11 +41,11 @@ def _check_mapped(flow: Flow, values: Mapping[str, Any]) -> None:
     """Raise InputError if a parameter is mapped over whose value has no items."""
     from dask_flow.core.edge import mappable
 
-    names = {each: each.name for each in flow.parameters()}
-    for edge in flow.edges:
-        if edge.mapped and edge.upstream_task in names:
-            name = names[edge.upstream_task]
-            mappable(values[name], f"parameter {name!r}, which task {edge.downstream_task.name!r} maps over,")
+    for task, inputs in flow.inputs.items():
+        for given in (*inputs.values(), *flow.order_only.get(task, {}).values()):
+            if given.mapped and isinstance(given.value, Parameter):
+                name = given.value.name
+                mappable(values[name], f"parameter {name!r}, which task {task.name!r} maps over,")
 
 
 def run_flow(flow: Flow, parameters: Mapping[str, Any], executor: Any, context: Mapping[str, Any]) -> State:
