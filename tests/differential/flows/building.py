@@ -145,6 +145,13 @@ def set_dependencies_mapped(lib):
     return flow, {}
 
 
+def mapped_dependencies_with_a_task_after(lib):
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        t.same.set_dependencies(keyword_tasks={"x": t.numbers}, downstream_tasks=[t.one], mapped=True)
+    return flow, {}
+
+
 def add_task_and_add_edge(lib):
     t = simple_tasks(lib)
     flow = lib.Flow("flow")

@@ -287,6 +287,16 @@ def no_argument_but_upstream_tasks(lib):
     return flow, {}
 
 
+def upstream_list_is_mapped_over(lib):
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        one, failed = t.one(), t.inverse(0)
+        t.same.map([1, 2], upstream_tasks=[[one, one]])
+        t.same.map([1, 2, 3], upstream_tasks=[[one, failed]], task_args={"name": "with a failure"})
+        t.same.map([1, 2], upstream_tasks=[one], task_args={"name": "over the result"})
+    return flow, {}
+
+
 def mapped_task_args(lib):
     t = simple_tasks(lib)
     with lib.Flow("flow") as flow:

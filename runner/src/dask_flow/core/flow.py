@@ -236,7 +236,7 @@ class Flow:
         for upstream in upstream_tasks or ():
             self.add_edge(upstream, task, mapped=mapped)
         for downstream in downstream_tasks or ():
-            self.add_edge(task, downstream, mapped=mapped)
+            self.add_edge(task, downstream)
         for key, value in (keyword_tasks or {}).items():
             self.add_edge(value, task, key=key, mapped=mapped)
         if validate:
@@ -252,7 +252,8 @@ class Flow:
             for key, given in inputs.items():
                 self.inputs[each][key] = given.replaced(same)
             for upstream, given in flow.order_only.get(each, {}).items():
-                self.order_only.setdefault(same.get(each, each), {})[same.get(upstream, upstream)] = given
+                order = self.order_only.setdefault(same.get(each, each), {})
+                order[same.get(upstream, upstream)] = given.replaced(same)
         if validate:
             self.validate()
 

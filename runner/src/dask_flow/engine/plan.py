@@ -275,14 +275,17 @@ def plan(flow: Flow, parameters: Mapping[str, Any]) -> list[Node]:
     plan = _Plan()
     for task in flow.sorted_tasks():
         inputs = [plan.given(task, key, each) for key, each in flow.inputs[task].items()]
-        order = [
-            plan.given(task, None, each._replace(value=before))
-            for before, each in flow.order_only.get(task, {}).items()
-        ]
+        order = [plan.given(task, None, each) for each in _order_of(flow.order_only.get(task, {}))]
         node = plan.by_task[task] = plan.add(task, inputs + order)
         if isinstance(task, Parameter):
             node.state = Success("Task run succeeded.", parameters.get(task.name, task.default))
     return plan.nodes
+
+
+def _order_of(given: Mapping[Task, Input]) -> Iterator[Input]:
+    """Yield what a task is only to wait for: each task alone, but for a list of them that is mapped over."""
+    yield from {id(each): each for each in given.values() if each.mapped}.values()
+    yield from (each._replace(value=before) for before, each in given.items() if not each.mapped)
 
 
 class _Plan:
