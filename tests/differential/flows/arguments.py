@@ -94,6 +94,16 @@ def comparisons(lib):
     return flow, {}
 
 
+def named_comparisons(lib):
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        one = t.one()
+        for other in (1, 2):
+            t.same(one.is_equal(other))
+            t.same(one.is_not_equal(other))
+    return flow, {}
+
+
 def equality_is_identity(lib):
     t = simple_tasks(lib)
     with lib.Flow("flow") as flow:

@@ -212,7 +212,7 @@ class Task:
         """Return a task whose result is whether the two are equal."""
         return operated("Equal", self, other)
 
-    def not_equal(self, other: Any) -> Task:
+    def is_not_equal(self, other: Any) -> Task:
         """Return a task whose result is whether the two are not equal."""
         return operated("NotEqual", self, other)
 
