@@ -7,6 +7,7 @@ import pytest
 from dask_flow.manifests import (
     RunIdentity,
     address_at,
+    dask_configuration,
     dask_pod,
     permissions,
     scheduler_service,
@@ -149,6 +150,20 @@ def test_spec_wins_over_what_would_be_filled_in():
     assert env(worker)["BUCKET"] == "other"
 
 
+def test_last_words_of_any_container_are_in_the_pods_status():
+    made = pod(
+        """
+        spec:
+          initContainers: [{name: fetch}]
+          containers: [{name: worker}, {name: log, terminationMessagePolicy: File}]
+        """
+    )
+    (fetch,) = made["spec"]["initContainers"]
+    policies = [each["terminationMessagePolicy"] for each in [fetch, *made["spec"]["containers"]]]
+
+    assert policies == ["FallbackToLogsOnError", "FallbackToLogsOnError", "File"]
+
+
 def test_pods_do_not_share_state():
     template = parse_spec(SEED.read_text(), SEED)
     before = copy.deepcopy(template.pod)
@@ -230,6 +245,20 @@ def test_scheduler_pod_listens_by_tls_says_when_it_is_ready_and_serves_no_proxy(
     assert "proxy" not in env(container)["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"]
     assert env(container)["DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING"] == "False"
     assert service["spec"]["selector"].items() <= made["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("given", "timeout"),
+    [
+        ({"scheduler": "pod"}, "360 s"),
+        ({"scheduler": "runner"}, None),
+        ({"scheduler": "pod", "cluster": "operator"}, None),
+    ],
+)
+def test_only_a_scheduler_that_nobody_looks_after_ends_itself_if_no_runner_comes(given, timeout):
+    found = dask_configuration(RunSettings(target="f", **given))
+
+    assert found.get("DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT") == timeout
 
 
 def test_without_tls_there_is_no_key_and_no_demand_for_one():

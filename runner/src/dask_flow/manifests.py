@@ -31,6 +31,8 @@ RUNNER_LABEL = "dask-flow/runner"
 # Labels of the runner that its other pods share: the chart's NetworkPolicy, and Kueue, select pods by them.
 SHARED_LABELS = ("dask-flow/release", "kueue.x-k8s.io/queue-name")
 DEATH_TIMEOUT_SECONDS = 60
+# For how long a scheduler waits for a runner, beyond the time that the runner's start may take.
+NO_RUNNER_SECONDS = 60
 HOST_NAME_LIMIT = LABEL_LIMIT = 63
 SCHEDULER_PORT = 8786
 DASHBOARD_PORT = 8787
@@ -42,6 +44,7 @@ HTTP_ROUTES = [
     f"distributed.http.{name}"
     for name in ("scheduler.prometheus", "scheduler.info", "scheduler.json", "health", "statics")
 ]
+OPERATOR_ROUTES = ["distributed.http.scheduler.api"]
 
 # KubeCluster reads the cluster, its group of workers, its scheduler's pod and its Service; the rest is the runner's.
 OPERATOR_PERMISSIONS = {
@@ -267,6 +270,8 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
             container["image"] = settings.image or identity.image
             if container["image"] == identity.image and identity.image_pull_policy:
                 container.setdefault("imagePullPolicy", identity.image_pull_policy)
+        # The pod's status then says how the log ended, and the runner needs no right to read logs.
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
         security = container.setdefault("securityContext", {})
         if not security.get("privileged"):
             security.setdefault("allowPrivilegeEscalation", False)
@@ -287,8 +292,6 @@ def _fill_command(container: Manifest, role: str, name: str, settings: RunSettin
     for flag, value in flags.items():
         if flag_value(line, flag) is None:
             line += [flag, value]
-    # The pod's status then says how the log ended, and the runner needs no right to read logs.
-    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
 
 
 def _fill_environment(container: Manifest, settings: RunSettings, identity: RunIdentity, scheduler: str | None) -> None:
@@ -312,13 +315,18 @@ def _env(variables: Mapping[str, Any]) -> list[Manifest]:
 def dask_configuration(settings: RunSettings) -> dict[str, str]:
     """Return Dask's configuration of a run's scheduler, as environment variables.
 
-    The Dask operator asks it which workers it can do without, how many it wants, and whether it is idle.
+    The Dask operator asks it which workers it can do without, how many it wants, and whether it is idle. Without the
+    operator, one in a pod of its own ends itself if no runner comes to it; the one that comes sees to its end then.
     """
-    routes = HTTP_ROUTES + (["distributed.http.scheduler.api"] if settings.cluster == "operator" else [])
-    return {
-        "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": str(routes),
+    operated = settings.cluster == "operator"
+    variables = {
+        "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": str(HTTP_ROUTES + OPERATOR_ROUTES * operated),
         "DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": str(settings.work_stealing),
     }
+    if settings.scheduler == "pod" and not operated:
+        seconds = math.ceil(settings.startup_timeout) + NO_RUNNER_SECONDS
+        variables["DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT"] = f"{seconds} s"
+    return variables
 
 
 def tls_environment() -> dict[str, str]:
