@@ -37,6 +37,9 @@ class FakeKube:
         self.asked.append(("delete", kind, selector))
         return []
 
+    def delete_pod(self, name):
+        self.asked.append(("delete", "pods", name))
+
     def give_up_in(self, seconds):
         pass
 
@@ -130,6 +133,21 @@ def test_what_pods_wait_for_is_logged_once_for_all_of_them(caplog):
 
     assert caplog.messages == ["waiting: pod nightly-x-worker-0 is not scheduled: 0/1 nodes are available"]
     assert len(made.problems()) == 3
+
+
+@pytest.mark.parametrize("by", ["the run", "others"])
+def test_pods_that_are_gone_keep_nothing_from_running(by):
+    deleted, waiting = pod("nightly-x-worker-0"), pod("nightly-x-worker-1", ("PodScheduled", "False"))
+    deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    made = objects(FakeKube([("MODIFIED", deleted), ("DELETED", deleted)][: 1 if by == "the run" else 2]))
+    made._kube.pods.append(("ADDED", waiting))
+
+    if by == "the run":
+        made.delete_worker("nightly-x-worker-0")
+    made._follow_pods()
+
+    assert made.problems() == ["pod nightly-x-worker-1 is not scheduled: "]
+    assert made.ails("nightly-x-worker-0")
 
 
 def test_watch_ends_with_the_run():

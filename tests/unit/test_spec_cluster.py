@@ -30,13 +30,18 @@ class Counting(PodsCluster):
         self._refusals = 0
         self._startup_timeout = 60.0
         self._joins = 0
+        self.last_problem = None
         self._joined_at = {}
         self._fixed_size = None
         self._ending = set()
         self.worker_names, self.worker_spec, self.workers, self.later = {}, {}, {}, []
         self.first_worker = Future()
+        self.problems = ["pod w-1 is not scheduled"]
         self.objects = SimpleNamespace(
-            processes=1, problems=lambda: ["pod w-1 is not scheduled"], ails=lambda _: False, forget=lambda _: None
+            processes=1,
+            problems=lambda: self.problems,
+            ails=lambda _: False,
+            refused=lambda _, found: self.problems.append(found.text),
         )
 
     @property
@@ -112,6 +117,27 @@ def test_run_whose_workers_are_all_gone_ends_if_none_comes_back_in_time(back):
     assert cluster.lost == (
         [] if back else ["all workers are gone, and no other joined within 60 s: pod w-1 is not scheduled"]
     )
+
+
+def test_last_failure_is_said_if_nothing_keeps_pods_from_running():
+    cluster = Counting()
+    cluster.problems, cluster.last_problem = [], OOM
+
+    cluster._still_none(0)
+
+    assert cluster.lost == ["all workers are gone, and no other joined within 60 s: pod w-0 ended: OOMKilled"]
+
+
+def test_pod_that_could_not_be_made_is_among_those_that_do_not_run():
+    cluster = Counting()
+
+    def refuse(_):
+        raise StartupError("exceeded quota: small")
+
+    cluster.objects.create_workers = refuse
+    asyncio.run(WorkerPod("tls://s", "w-2", cluster).start())
+
+    assert cluster.problems == ["pod w-1 is not scheduled", "pod w-2 could not be made: exceeded quota: small"]
 
 
 @pytest.mark.parametrize("recovered", [True, False])

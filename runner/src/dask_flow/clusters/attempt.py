@@ -45,6 +45,7 @@ class Attempt:
         self._history = History()
         self._logs: PodLogs | None = None
         self._problems: dict[str, Problem] = {}
+        self._gone: set[str] = set()
         self._said: set[str] = set()
         self._stop_watch = threading.Event()
         self.closing = False
@@ -85,6 +86,8 @@ class Attempt:
         if not self._is_scheduler(name):
             self._history.pod(name)
         found = problem(pod)
+        if event == "DELETED":
+            self._gone.add(name)
         if event == "DELETED" and not (found and has_ended(pod)):
             found = Problem(f"pod {name} was deleted", "deleted", disruption=True)
         if found is not None:
@@ -143,13 +146,13 @@ class Attempt:
         """Return whether something is known that keeps a pod from running now."""
         return name in self._problems
 
-    def forget(self, name: str) -> None:
-        """Count a pod that is replaced among those that keep others from running no more."""
-        self._problems.pop(name, None)
+    def refused(self, name: str, found: Problem) -> None:
+        """Count a pod that could not be made among those that do not run."""
+        self._problems[name] = found
 
     def problems(self) -> list[str]:
-        """Return what keeps pods from running now, each in a sentence."""
-        return sorted({found.text for found in list(self._problems.values())})
+        """Return what keeps pods from running now, each in a sentence; of those that are gone, nothing."""
+        return sorted({found.text for name, found in list(self._problems.items()) if name not in self._gone})
 
     def delete_all(self) -> None:
         """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised."""

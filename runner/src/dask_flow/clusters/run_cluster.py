@@ -69,7 +69,8 @@ class RunCluster:
     def _still_none(self, joins: int) -> None:
         """Say that the cluster is lost if no worker has joined since there were so many joins."""
         if joins == self._joins and self.status == Status.running:
-            seen = "; ".join(self.objects.problems()) or "nothing is known of why"
+            last = self.last_problem.text if self.last_problem else "nothing is known of why"
+            seen = "; ".join(self.objects.problems()) or last
             self._on_lost(
                 ClusterLostError(
                     f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}"

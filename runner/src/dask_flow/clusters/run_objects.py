@@ -71,6 +71,7 @@ class RunObjects(Attempt):
     def delete_worker(self, name: str) -> None:
         """Delete one pod, unless all are being deleted."""
         if not self.closing:
+            self._gone.add(name)
             note = self._history.pod(name)
             if not note.ends:
                 note.ended(LET_GO)

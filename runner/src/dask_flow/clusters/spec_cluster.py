@@ -45,6 +45,7 @@ class WorkerPod(ProcessInterface):  # type: ignore[misc]
             await asyncio.to_thread(self._pods.objects.create_workers, self.name)
         except DaskFlowError as error:
             refused = Problem(f"pod {self.name} could not be made: {error}", "refused")
+            self._pods.objects.refused(self.name, refused)
             asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._pods.pod_ended, self.name, refused)
         await super().start()
 
@@ -188,7 +189,6 @@ class PodsCluster(RunCluster, SpecCluster):  # type: ignore[misc]
             return
         if joined_at is None and self.joined()[name] and not self.objects.ails(name):
             return
-        self.objects.forget(name)
         self.worker_spec.pop(name, None)
         worker = self.workers.pop(name, None)
         if worker is not None:
