@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from dask_flow.clusters.deadline import Deadline
 from dask_flow.clusters.operator_cluster import OperatorCluster, connected
 from dask_flow.clusters.operator_objects import OperatorObjects
+from dask_flow.clusters.run_cluster import FORGIVEN_SECONDS
 from dask_flow.dask_cluster import dask_autoscaler, dask_cluster, ignored
 from dask_flow.errors import InputError, StartupError
 from dask_flow.kube_refusals import UnknownKindError
@@ -317,7 +319,7 @@ class Counting(OperatorCluster):
         self._on_lost = lambda error: self.lost.append(str(error))
         self._failures_allowed = allowed
         self._failures = Counter()
-        self._joined_at = {}
+        self._joins, self._joined_at, self.worker_names = 0, {}, {}
         self.scheduler_info = {"workers": {}}
 
     @property
@@ -340,6 +342,20 @@ def test_workers_that_keep_ending_by_one_cause_are_the_end_but_not_those_that_ar
 
     assert str(cluster.first_worker.exception()) == "OOM"
     assert cluster.last_problem is killed
+    assert lost_at_first == []
+    assert len(cluster.lost) == 1
+
+
+def test_worker_that_joins_again_in_its_pod_has_not_run_for_longer_than_since_then():
+    cluster, killed = Counting(allowed=0), Problem("OOM", "OOMKilled")
+    cluster.objects._seen("ADDED", pod())
+    cluster._joined_at[WORKER] = time.monotonic() - FORGIVEN_SECONDS - 1
+
+    cluster.pod_ended(WORKER_POD, killed)
+    lost_at_first = list(cluster.lost)
+    cluster._joined({"tcp://w": {"name": WORKER}})
+    cluster.pod_ended(WORKER_POD, killed)
+
     assert lost_at_first == []
     assert len(cluster.lost) == 1
 

@@ -55,6 +55,7 @@ class OperatorCluster(RunCluster, KubeCluster):  # type: ignore[misc]
 
     def pod_ended(self, name: str, found: Problem) -> None:
         """Note, from any thread, that a pod failed; before the first worker, it may be why no cluster can start."""
+        joined_at = self._joined_at.pop(self.objects.worker_of(name), None)  # its worker will join again, as the same
         if found.orderly or found.cause == "deleted":
             log.info("%s", found.text)  # the operator scaled down, or somebody told a worker to go
             return
@@ -62,7 +63,7 @@ class OperatorCluster(RunCluster, KubeCluster):  # type: ignore[misc]
             self.cannot_start(found.text)
         log.warning("%s; Kubernetes tries again", found.text)
         self.last_problem = found
-        self.loop.add_callback(self._count, found, self._joined_at.get(self.objects.worker_of(name)))
+        self.loop.add_callback(self._count, found, joined_at)
 
 
 def connected(connect: Callable[[], T], scheduler: RunScheduler, timeout: float) -> T:
