@@ -24,16 +24,18 @@ FORBIDDEN = {
 
 @pytest.fixture
 def server():
-    """Answers with what `answers` has, one after another: (status, body)."""
+    """Answers with what `answers` has, one after another: (status, body), and how many bytes of it are missing."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body = self.server.answers.pop(0)
+            status, body, *missing = self.server.answers.pop(0)
             self.server.asked.append((self.path, self.headers["Authorization"]))
+            text = json.dumps(body).encode()
             self.send_response(status)
+            self.send_header("Content-Length", len(text) + sum(missing))
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+            self.wfile.write(text)
 
         def do_GET(self):
             self.server.asked.append((self.path, self.headers["Authorization"]))
@@ -68,9 +70,10 @@ def kube(server, patience_seconds=5):
         (409, CONFLICT),
         (403, FORBIDDEN),
         (500, ELECTION),
+        (418, {"message": "teapot"}, 7),
     ],
 )
-def test_request_is_repeated_while_the_server_is_away_busy_or_has_not_read_its_roles(server, refusal):
+def test_request_is_repeated_while_the_server_is_away_busy_or_breaks_off_or_has_not_read_its_roles(server, refusal):
     server.answers = [refusal, refusal, (201, POD)]
 
     kube(server).create_pods([POD])

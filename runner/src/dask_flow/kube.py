@@ -317,13 +317,14 @@ class Kube:
         while True:
             try:
                 response = self._server.ask(method, url, query, body, read_seconds)
+                said = response.data if response.status >= BAD_REQUEST else b""
             except urllib3.exceptions.HTTPError as error:
                 refusal: DaskFlowError = UnreachableError(f"the Kubernetes API cannot be reached: {error}")
                 refusal.__cause__ = error
             else:
                 if response.status < BAD_REQUEST:
                     return response
-                refusal = refusal_of(f"{method} {path}", response.status, response.data)
+                refusal = refusal_of(f"{method} {path}", response.status, said)
                 if isinstance(refusal, ForbiddenError):
                     until = min(until, time.monotonic() + ROLES_SECONDS)
                     pauses = itertools.repeat(ROLES_PAUSE_SECONDS)
