@@ -116,7 +116,8 @@ def test_rights_that_a_runner_needs_and_the_user_lacks_are_named():
         ("memory", "12Gi", False),
         ("requests.nvidia.com/gpu", "2", True),
         ("requests.nvidia.com/gpu", "3", False),
-        ("pods", "2", True),
+        ("pods", "3", True),  # for the runner's too
+        ("count/pods", "4", False),
         ("limits.cpu", "0", False),
     ],
 )
@@ -135,6 +136,15 @@ def test_quota_that_has_no_room_for_the_workers_is_named(resource, hard, told, t
     said = rf"quota small leaves {amount} of {re.escape(resource)}, but the run needs {amount} for its 3 workers"
     assert len(found) == told
     assert all(re.fullmatch(said, text) for text in found)
+
+
+def test_runner_that_is_there_is_not_counted_twice(monkeypatch, tmp_path):
+    (tmp_path / "token").touch()
+    monkeypatch.setattr("dask_flow.kube.SERVICE_ACCOUNT", tmp_path)
+    options = {"cluster": None, "target": None, "scheduler_spec": None, "worker_spec": None, "min_workers": 3}
+    quota = {"metadata": {"name": "small"}, "spec": {}, "status": {"hard": {"pods": "4"}, "used": {"pods": "1"}}}
+
+    assert cluster_problems(plan(options, "jobs"), Kube(quotas=[quota])) == []
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ __all__ = ["Plan", "cluster_at_hand", "plan", "review"]
 
 log = logging.getLogger(__name__)
 
+# A quota's names for the number of pods.
+PODS = {"pods", "count/pods"}
 PUBLIC_IMAGE = f"ghcr.io/dask-flow/dask-flow:{__version__}"
 
 
@@ -80,11 +82,11 @@ def plan(given: Mapping[str, Any], namespace: str) -> Plan:
 
 def cluster_at_hand(namespace: str | None) -> Kube | None:
     """Return the cluster that this process runs in, or kubectl's current one; None if there is neither."""
-    from dask_flow.kube import SERVICE_ACCOUNT, Kube
+    from dask_flow.kube import Kube
     from dask_flow.user_kube import UserKube
 
     try:
-        if namespace is None and (SERVICE_ACCOUNT / "token").exists():
+        if namespace is None and _in_a_pod():
             return Kube.in_cluster()
         kube = UserKube.from_kubeconfig(namespace)
         kube.version()
@@ -92,6 +94,12 @@ def cluster_at_hand(namespace: str | None) -> Kube | None:
         log.info("checked without a cluster: %s", error)
         return None
     return kube
+
+
+def _in_a_pod() -> bool:
+    from dask_flow.kube import SERVICE_ACCOUNT
+
+    return (SERVICE_ACCOUNT / "token").exists()
 
 
 def review(planned: Plan, kube: Kube | None) -> None:
@@ -165,7 +173,7 @@ def _quota_problems(planned: Plan, pods: Sequence[Manifest], quota: Mapping[str,
     *others, worker = pods
     for resource, hard in quota.get("status", {}).get("hard", {}).items():
         left = _amount(hard) - _amount(quota["status"].get("used", {}).get(resource, 0))
-        rest = sum(_need(pod, resource) for pod in others)
+        rest = _need_of_runner(resource) + sum(_need(pod, resource) for pod in others)
         least = rest + planned.settings.min_workers * _need(worker, resource)
         most = rest + planned.settings.max_workers * _need(worker, resource)
         where = f"quota {quota['metadata']['name']} leaves {_said(left, resource)} of {resource}"
@@ -185,9 +193,14 @@ def _said(amount: Decimal, resource: str) -> str:
     return format_bytes(int(amount)) if resource.endswith(("memory", "storage")) else f"{amount}"
 
 
+def _need_of_runner(resource: str) -> Decimal:
+    """Return how much the runner's pod takes: only their number is known. In a pod, that one is among the used."""
+    return Decimal(resource in PODS and not _in_a_pod())
+
+
 def _need(pod: Manifest, resource: str) -> Decimal:
     """Return how much of a quota's resource a pod takes; 0 for what pods have none of."""
-    if resource in {"pods", "count/pods"}:
+    if resource in PODS:
         return Decimal(1)
     kind, dot, name = resource.partition(".")
     if kind not in {"requests", "limits"}:
