@@ -127,6 +127,26 @@ def test_problems_of_both_files_are_reported_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("{# two\nlines #}spec:\n  nodeName: 1\n", ": line 2 of the rendered spec: "),
+        (
+            "spec:\n{% if params.n == 8 %}\n  hostname: a\n{% endif %}\n  nodeName: 1\n",
+            ": line 3 of the rendered spec: ",
+        ),
+        ("{% if params.n == 8 %}\na\n{% endif %}\n\tspec: 1", ": line 2 of the rendered spec: "),
+        ("spec:\n{% if params.n == 7 %}\n{% endif %}\n  nodeName: 1\n", ":4: "),
+        ("{% if params.n == 8 %}\na\n{% endif %}\nb: '{{ nothing }}'", ":4: "),
+    ],
+)
+def test_line_is_said_to_be_of_the_rendered_spec_if_it_may_not_be_the_files(tmp_path, text, place):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+
+    assert str(caught.value).startswith(f"{tmp_path / 'worker_spec.yaml'}{place}")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (

@@ -41,6 +41,7 @@ CARRIERS = {
     "graph/model.py: read",
     "remote/releases.py: template_of",
     "specs.py: _checked",
+    "specs.py: _parsed",
     "specs.py: read_templates",
     "targets/urls.py: fetch",
     "validate.py: _refused_cluster",

@@ -81,7 +81,7 @@ def read_templates(settings: RunSettings, variables: Mapping[str, Any]) -> Templ
         if path is None:
             return PodTemplate(default_pod(role), role)
         try:
-            return parse_spec(_rendered(path, variables), path, role)
+            return _parsed(path, variables, role)
         except InputError as error:
             problems.append(str(error))
             return PodTemplate({}, role)
@@ -231,14 +231,30 @@ def _in_plain_words(message: str) -> str:
     return f"params has no {name!r}; give --param {name}=VALUE" if kind == "dict" else f"env has no {name!r}; set it"
 
 
-def _rendered(path: Path, variables: Mapping[str, Any]) -> str:
-    """Read the file and render it by Jinja2."""
+def _parsed(path: Path, variables: Mapping[str, Any], role: str) -> PodTemplate:
+    """Read the file, render and parse it; an error's lines are the file's, or else it says of what they are."""
+    text = _text(path)
+    rendered = _rendered(text, path, variables)
     try:
-        text = path.read_text()
+        return parse_spec(rendered, path, role)
+    except InputError as error:
+        if len(rendered.splitlines()) == len(text.splitlines()):
+            raise
+        place = re.compile(rf"^({re.escape(str(path))}):(\d+): ", re.MULTILINE)
+        raise InputError(place.sub(r"\1: line \2 of the rendered spec: ", str(error))) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
     except OSError as error:
         raise InputError(f"cannot read the spec {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a text file: {error}") from error
+
+
+def _rendered(text: str, path: Path, variables: Mapping[str, Any]) -> str:
+    """Render the file's text by Jinja2."""
     if not any(mark in text for mark in ("{{", "{%", "{#")):
         return text
     import jinja2
