@@ -37,7 +37,10 @@ LET_GO_SECONDS = 2
 
 
 class ForScheduler(SchedulerPlugin):  # type: ignore[misc]
-    """Set up the scheduler's process, and end it when the runner is gone; one in the runner's pod is gone by then."""
+    """Set up the scheduler's process, and end it when the runner is gone; one in the runner's pod is gone by then.
+
+    Before the runner came, being idle would have ended it; from then on, nothing else does.
+    """
 
     def __init__(self, runner: str) -> None:
         self._runner = runner
@@ -46,6 +49,7 @@ class ForScheduler(SchedulerPlugin):  # type: ignore[misc]
         """Set the process up."""
         openssl_errors.keep_connections_apart()
         self._scheduler = scheduler
+        scheduler.idle_timeout = None
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Give the runner's client some time to come back."""
