@@ -174,11 +174,15 @@ def test_cronjob_keeps_and_starts_runs_as_the_values_say(chart):
 
 
 def test_job_waits_in_argo_cd_for_the_static_cluster(chart):
-    def annotations(**values):
-        return chart.only("Job", flow=FLOW, run={"mode": "job"}, **values)["metadata"].get("annotations")
+    def annotations(kind, mode="job", **values):
+        report = {"persistentVolumeClaimSpec": CLAIM}
+        return chart.only(kind, flow=FLOW, run={"mode": mode}, report=report, **values)["metadata"].get("annotations")
 
-    assert annotations(static=STATIC) == {"argocd.argoproj.io/sync-wave": "1"}
-    assert annotations() is None
+    # Its claim goes with it: one that waits for its first pod would keep all that is later waiting.
+    for kind in ("Job", "PersistentVolumeClaim"):
+        assert annotations(kind, static=STATIC) == {"argocd.argoproj.io/sync-wave": "1"}
+        assert annotations(kind) is None
+    assert annotations("PersistentVolumeClaim", mode="template", static=STATIC) is None
 
 
 def test_extra_objects_are_rendered_as_templates(chart):

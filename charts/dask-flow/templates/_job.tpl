@@ -3,8 +3,7 @@
 {{- with .Values.run }}
 backoffLimit: {{ int64 .backoffLimit }}
 {{- with .activeDeadlineSeconds }}{{ int64 . | printf "activeDeadlineSeconds: %d" | nindent 0 }}{{ end }}
-{{- $hasTtl := not (or (kindIs "invalid" .ttlSecondsAfterFinished) (eq .mode "workflow")) }}
-{{- if $hasTtl }}{{ int64 .ttlSecondsAfterFinished | printf "ttlSecondsAfterFinished: %d" | nindent 0 }}{{ end }}
+{{- if not (or (kindIs "invalid" .ttlSecondsAfterFinished) (eq .mode "workflow")) }}{{ int64 .ttlSecondsAfterFinished | printf "ttlSecondsAfterFinished: %d" | nindent 0 }}{{ end }}
 {{- if .suspend }}{{ nindent 0 "suspend: true" }}{{ end }}
 {{- end }}
 podFailurePolicy:
@@ -30,6 +29,11 @@ template:
 {{- $files := list .Values.flow.files .Values.cluster.workerSpec .Values.cluster.schedulerSpec }}
 {{- $annotations := toJson $files | sha256sum | set (deepCopy .Values.runner.podAnnotations) "dask-flow/files-checksum" }}
 {{- include "dask-flow.podMetadata" (dict "root" . "own" $own "labels" .Values.runner.podLabels "annotations" $annotations) }}
+{{- end }}
+
+{{/* Argo CD waits for what is before the Job: the static cluster, but not a claim that waits for its first pod, which is the Job's. */}}
+{{- define "dask-flow.jobWave" -}}
+{{- if and (eq .Values.run.mode "job") .Values.static.enabled }}argocd.argoproj.io/sync-wave: "1"{{ end }}
 {{- end }}
 
 {{/* The label by which Kueue admits a run's Job; runners hand it on to their workers. */}}
