@@ -165,6 +165,7 @@ def test_settings_are_options_of_the_runner(chart):
         "DASK_FLOW_ARGS",
         "DASK_FLOW_POD_NAME",
         "DASK_FLOW_POD_IP",
+        "DASK_FLOW_RUN",
     }
 
     assert set(given) <= known
@@ -270,7 +271,16 @@ def test_flows_of_the_files_of_values_run(tmp_path, name, result):
 
 
 def test_what_is_not_given_is_left_to_the_flow(chart):
-    assert set(env(chart.pod(flow=FLOW))) == {*("DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_STARTUP_TIMEOUT")}
+    of_the_pod = {"DASK_FLOW_POD_NAME", "DASK_FLOW_POD_IP", "DASK_FLOW_RUN"}
+
+    assert set(env(chart.pod(flow=FLOW))) == of_the_pod | {"DASK_FLOW_STARTUP_TIMEOUT"}
+
+
+def test_runner_knows_its_job(chart):
+    (run,) = (each for each in chart.pod(flow=FLOW)["containers"][0]["env"] if each["name"] == "DASK_FLOW_RUN")
+
+    # Kubernetes sets that label since 1.27.
+    assert run["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
 
 
 def test_worker_spec_reaches_the_runners_parser_unchanged(chart):

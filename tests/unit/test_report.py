@@ -333,6 +333,9 @@ def memory():
 
 def test_report_of_a_run_in_kubernetes_has_the_jobs_name():
     assert run_name({"DASK_FLOW_POD_NAME": "nightly-29384-x7k2p"}, "flow", 0) == "nightly-29384"
+    job = f"{'x' * 52}-29384010"
+    assert run_name({"DASK_FLOW_RUN": job, "DASK_FLOW_POD_NAME": f"{job[:58]}x7k2p"}, "flow", 0) == job
+    assert run_name({"DASK_FLOW_RUN": "", "DASK_FLOW_POD_NAME": "r-dask-flow-test"}, "flow", 0) == "r-dask-flow-test"
     assert run_name({}, "my flow/2", 0) == "my-flow-2-19700101-000000"
 
 

@@ -2,6 +2,7 @@
 {{- define "dask-flow.runnerEnv" -}}
 - {name: DASK_FLOW_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: DASK_FLOW_POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+- {name: DASK_FLOW_RUN, valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}}
 {{- $settings := dict
   "CLUSTER" (eq .Values.cluster.mode "auto" | ternary "" .Values.cluster.mode)
   "ADDRESS" (include "dask-flow.address" .)

@@ -142,7 +142,9 @@ class RunReport:
 
 
 def run_name(env: Mapping[str, str], flow: str, began: float) -> str:
-    """Return a run's name: the Job's, which its pod's begins with; elsewhere the flow's, and when it began, in UTC."""
+    """Return a run's name: the Job's, with which its pod's begins; elsewhere the flow's, and when it began, in UTC."""
+    if env.get("DASK_FLOW_RUN"):  # of a long name, the pod's has only the first 58 characters
+        return env["DASK_FLOW_RUN"]
     pod = env.get("DASK_FLOW_POD_NAME")
     if pod:
         return re.sub(r"-[a-z0-9]{5}$", "", pod)
