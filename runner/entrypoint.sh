@@ -17,7 +17,7 @@ if [ -n "${EXTRA_PIP_PACKAGES:-}" ]; then
   # shellcheck disable=SC2086 # a list of requirements, separated by blanks
   pip --python "$extra/bin/python" install --quiet --no-cache-dir $EXTRA_PIP_PACKAGES || {
     echo "EXTRA_PIP_PACKAGES=$EXTRA_PIP_PACKAGES could not be installed; see pip's message above." >&2
-    exit 2
+    exit 3 # the index may be there for another attempt
   }
   export PYTHONPATH="$packages${PYTHONPATH:+:$PYTHONPATH}" PATH="$extra/bin:$PATH"
   rm "$extra"/bin/python*

@@ -283,6 +283,14 @@ def test_runner_knows_its_job(chart):
     assert run["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
 
 
+def test_containers_that_leave_no_reason_have_the_end_of_their_log_as_one(chart):
+    templates = pod_templates(chart.objects(flow=FLOW, static={"enabled": True}))
+
+    assert len(templates) == 4
+    for each in templates:
+        assert each["spec"]["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_worker_spec_reaches_the_runners_parser_unchanged(chart):
     text = (ROOT / "tests/unit/worker_spec.yaml").read_text()
     objects = chart.objects(flow=FLOW, cluster={"workerSpec": text})

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_packages_that_need_root_or_conda_are_refused(variable):
     assert f"{variable} cannot be installed here" in done.stderr
     assert "EXTRA_PIP_PACKAGES" in done.stderr
     assert done.stdout == ""
+
+
+def test_packages_that_the_index_does_not_give_are_worth_another_attempt(tmp_path):
+    pip = tmp_path / "pip"
+    pip.write_text("#!/bin/sh\necho 'no route to the index' >&2\nexit 1\n")
+    pip.chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    done = entrypoint("echo", "started", EXTRA_PIP_PACKAGES="toolz", PATH=path)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("no route to the index\nEXTRA_PIP_PACKAGES=toolz could not be installed")
 
 
 def test_command_is_started_as_it_is():

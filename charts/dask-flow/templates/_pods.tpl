@@ -11,6 +11,8 @@ securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
 image: {{ include "dask-flow.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+# The pod's status then says how the log ended, where the container left no reason.
+terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/* The pod's spec `spec`, a YAML text with one container, without what is empty, and with the values' `over` merged over it. */}}
@@ -24,8 +26,7 @@ securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true,
 {{- $others := list }}
 {{- range $container := $over.containers }}
 {{- if eq $container.name $main.name }}
-{{- $keys := dict "env" "name" "envFrom" "" "volumeMounts" "mountPath" }}
-{{- include "dask-flow.addLists" (dict "from" $main "to" $container "keys" $keys) }}
+{{- include "dask-flow.addLists" (dict "from" $main "to" $container "keys" (dict "env" "name" "envFrom" "" "volumeMounts" "mountPath")) }}
 {{- $main = mergeOverwrite $main $container }}
 {{- else }}
 {{- $others = append $others $container }}

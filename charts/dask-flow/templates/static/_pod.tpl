@@ -3,8 +3,6 @@
 {{- $env := fromYamlArray .env }}
 {{- if include "dask-flow.static.tlsSecret" .root }}{{ $env = include "dask-flow.tlsEnv" .root | fromYamlArray | concat $env }}{{ end }}
 {{- include "dask-flow.containerDefaults" .root }}
-# The pod's status then says how the log ended.
-terminationMessagePolicy: FallbackToLogsOnError
 env: {{ include "dask-flow.unique" (dict "key" "name" "items" (concat $env .root.Values.static.env)) }}
 envFrom: {{ toJson .root.Values.static.envFrom }}
 readinessProbe: {httpGet: {path: {{ .ready }}, port: http-dashboard}, periodSeconds: 2, timeoutSeconds: 2}
