@@ -2,7 +2,8 @@ import time
 
 import dask
 import pytest
-from dask_flow import Flow, Parameter, Task, task
+from dask_flow import Flow, Parameter, Task, task, triggers
+from dask_flow.engine import signals
 from dask_flow.errors import InputError
 from dask_flow.flows import dag, function, prefect1, short
 from distributed import Client, LocalCluster
@@ -71,6 +72,63 @@ def test_flow_runs_a_task_after_its_upstream_without_its_data(client, tmp_path):
     assert result.results == {f"second[{number}]": "True" for number in range(10)}
 
 
+@pytest.mark.parametrize(("batch", "count"), [(None, 3), (1, 3), (2, 12), (1, 12)])
+def test_first_items_of_a_map_are_shown_however_they_are_grouped(client, batch, count):
+    with Flow("items") as flow:
+        add.map(list(range(count)), task_args={"batch": batch})
+
+    more = ", 5, 6, 7, 8, 9, …] (12 items in all)" if count == 12 else "]"
+    assert dag.run(flow, client, {}).results == {"add": f"[0, 1, 2{', 3, 4' * (count > 3)}{more}"}
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_items_without_a_value_are_shown_by_their_states(client, batch):
+    @task(batch=batch)
+    def even(x):
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+    with Flow("items") as flow:
+        even.map([0, 1, 2])
+        flow.set_reference_tasks([add(1)])
+
+    failed = '<Failed: "Error during execution of task: ValueError(1)">'
+    assert dag.run(flow, client, {}).results == {"even": f"[0, {failed}, 2]", "add": "1"}
+
+
+def test_result_that_a_signal_has_is_shown(client):
+    @task
+    def ends(signal, **options):
+        raise signal("so", **options)
+
+    with Flow("signals") as flow:
+        ends(signals.SUCCESS, result=42)
+        ends(signals.SUCCESS, task_args={"name": "plain"})
+        ends(signals.SKIP, task_args={"name": "skips"})
+
+    assert dag.run(flow, client, {}).results == {"ends": "42"}
+
+
+def test_task_that_its_trigger_kept_from_running_says_why(client, caplog):
+    def odd(_):
+        raise KeyError("odd")
+
+    with Flow("triggers") as flow:
+        wanted = add(add(1), task_args={"name": "wanted", "trigger": triggers.any_failed})
+        add(wanted, task_args={"name": "after"})
+        add(1, task_args={"name": "odd", "trigger": odd})
+
+    result = dag.run(flow, client, {})
+
+    assert {name: str(error) for name, error in result.errors.items()} == {
+        "wanted": 'Trigger was "any_failed" but none of the upstream tasks failed.',
+        "odd": "'odd'",
+    }
+    assert result.skipped == ("after",)
+    assert "task odd: unexpected error while checking its trigger:\nTraceback" in caplog.text
+
+
 def test_flow_error_reaches_downstream_and_spares_the_rest(client):
     with Flow("failing") as flow:
         add(fail(), task_args={"name": "downstream"})
@@ -133,6 +191,11 @@ def test_flow_refuses_a_task_without_its_argument():
 
     with pytest.raises(InputError, match="task 'add': missing a required argument: 'x'; bind the argument"):
         dag.check(flow, {})
+
+
+def test_task_refuses_a_trigger_that_is_not_here():
+    with pytest.raises(InputError, match="the trigger manual_only is not here"):
+        task(add.run, trigger=triggers.manual_only)
 
 
 def test_flow_refuses_to_be_empty():

@@ -384,3 +384,5 @@ def _check(task: Task) -> None:
         raise InputError(f"task {task.name!r}: an argument must not be called {min(reserved)!r}, as one of map() is")
     if not callable(task.trigger):
         raise InputError(f"task {task.name!r}: trigger must be callable, not {task.trigger!r}")
+    if task.trigger is triggers.manual_only:
+        triggers.manual_only({})

@@ -25,7 +25,7 @@ from dask_flow.engine.fetching import Results
 from dask_flow.engine.items import Summary, with_traceback
 from dask_flow.engine.lengths import Lengths
 from dask_flow.engine.plan import Node, Part, plan
-from dask_flow.engine.state import Elsewhere, Failed, Mapped, Retrying, State, Success, TimedOut
+from dask_flow.engine.state import Elsewhere, Failed, Mapped, Retrying, State, Success, TimedOut, TriggerFailed
 from dask_flow.engine.submission import Submission, known_states
 from dask_flow.engine.verdicts import Verdicts
 from dask_flow.log import described, user_traceback
@@ -189,8 +189,13 @@ class FlowRun:
                     part.future = None
 
     def _log_failure(self, node: Node, number: int | None, state: State) -> None:
-        if type(state) in (Failed, TimedOut) and isinstance(state.result, BaseException) and node.task in self.by_task:
-            log.error("task %s failed:\n%s", full_name(node.task.name, number), user_traceback(state.result))
+        if node.task not in self.by_task or not isinstance(state.result, BaseException):
+            return
+        name = full_name(node.task.name, number)
+        if type(state) in (Failed, TimedOut):
+            log.error("task %s failed:\n%s", name, user_traceback(state.result))
+        elif type(state) is TriggerFailed and isinstance(state.result, Exception):  # no signal
+            log.error("task %s: unexpected error while checking its trigger:\n%s", name, user_traceback(state.result))
 
     def _release_used(self, part: Part) -> None:
         """Let go of those results that this part of a mapped node was the last to need."""

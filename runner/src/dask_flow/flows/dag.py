@@ -12,8 +12,7 @@ from dask.utils import key_split
 
 from dask_flow.core import Flow, Task
 from dask_flow.engine.entry import check, failed_states, run_on
-from dask_flow.engine.items import Unsuccessful
-from dask_flow.engine.state import State
+from dask_flow.engine.state import Mapped, State
 from dask_flow.executors import executor_of, on_client, report_of
 from dask_flow.flows import HIDDEN, Counts, FlowResult, short
 from dask_flow.flows.ended import error_of, was_not_run
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from dask_flow.engine.flow_run import FlowRun
+    from dask_flow.engine.plan import Node
 
 __all__ = ["check", "run"]
 
@@ -40,19 +40,28 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
         states: Mapping[Task, State] = state.result if isinstance(state.result, dict) else {}
         results = _texts(run, client, {labels[task]: task for task in states if task in terminal})
         run.release()
-    failed = {
-        labels[task] if number is None else f"{labels[task]}[{number}]": each
-        for task, end in states.items()
-        for number, each in failed_states(end).items()
-    }
+    by_task = {task: _failed(labels[task], end) for task, end in states.items()}
+    failed = {name: each for of_task in by_task.values() for name, each in of_task.items()}
     errors = {name: error_of(each) for name, each in failed.items() if not was_not_run(each)}
     if state.is_failed():
-        skipped = tuple(name for name, each in failed.items() if was_not_run(each))
-        errors = errors or {flow.name: error_of(state)}
+        errors = errors or _first_not_run(flow, by_task) or {flow.name: error_of(state)}
+        skipped = tuple(name for name in failed if name not in errors)
         return FlowResult(results, errors, skipped, logged=True, counts=_counts(run), state=state)
     if failed:
         log.warning("the flow succeeded in spite of failed tasks: %s", listed(list(failed)))
     return FlowResult(results, counts=_counts(run), state=state)
+
+
+def _failed(label: str, state: State) -> dict[str, State]:
+    """Return a task's state if that is a failure; of a mapped task those of its items."""
+    states = failed_states(state).items()
+    return {label if number is None else f"{label}[{number}]": each for number, each in states}
+
+
+def _first_not_run(flow: Flow, failed: Mapping[Task, Mapping[str, State]]) -> dict[str, BaseException]:
+    """Return why tasks did not run though nothing before them failed: their triggers wanted something else."""
+    first = [each for task, each in failed.items() if not any(failed[before] for before in flow.upstream_tasks(task))]
+    return {name: error_of(state) for states in first for name, state in states.items()}
 
 
 def _counts(run: FlowRun) -> dict[str, Counts]:
@@ -71,22 +80,31 @@ def _counts(run: FlowRun) -> dict[str, Counts]:
 
 def _texts(run: FlowRun, client: Client, tasks: Mapping[str, Task]) -> dict[str, str]:
     """Return short texts of the results of tasks, made on the workers that hold them; none for None."""
-    texts = {}
-    for name, task in tasks.items():
-        node = run.by_task[task]
-        if node.state is not None and node.state.is_successful() and node.parts:
-            part, key = node.parts[0], f"{HIDDEN}result-{uuid.uuid4().hex}"
-            if node.mapped and not part.raw:
-                texts[name] = client.submit(_short_items, part.future, node.length, key=key)
-            else:
-                texts[name] = client.submit(short, part.future, key=key)
+    texts = {name: _text(run.by_task[task], client) for name, task in tasks.items()}
     gathered: dict[str, str] = client.gather(texts, errors="skip")
     return {name: text for name, text in gathered.items() if text != "None"}
 
 
-def _short_items(items: list[Any], length: int) -> str:
-    """Return the first items of a mapped task as a text."""
-    first = [repr(each.state if isinstance(each, Unsuccessful) else each) for each in items[:FIRST_ITEMS]]
+def _text(node: Node, client: Client) -> Any:
+    """Return a short text of a node's result, or the future of one."""
+    state, key = node.state, f"{HIDDEN}result-{uuid.uuid4().hex}"
+    if state is None or not state.is_successful() or not node.parts:
+        return "None"
+    if node.is_known:
+        return "None" if isinstance(state.result, BaseException) else short(state.result)
+    if not isinstance(state, Mapped):
+        return client.submit(short, node.parts[0].future, key=key)
+    first = [part for part in node.parts if part.start < FIRST_ITEMS]
+    known = {number: repr(each) for number, each in state.unsuccessful.items() if number < FIRST_ITEMS}
+    held = [None if part.error else [part.future] if part.raw else part.future for part in first]
+    return client.submit(_short_items, [part.start for part in first], held, known, node.length, key=key)
+
+
+def _short_items(starts: list[int], held: list[Any], known: Mapping[int, str], length: int) -> str:
+    """Return the first items of a mapped task as a text; `known` are the texts of those that have no value."""
+    items = [each for start, part in zip(starts, held, strict=True) for each in enumerate(part or (), start)]
+    texts = {**{number: repr(each) for number, each in items if number < FIRST_ITEMS}, **known}
+    first = [text for _, text in sorted(texts.items())]
     more = f", …] ({length:,} items in all)" if length > len(first) else "]"
     return short(f"[{', '.join(first)}{more}")
 
