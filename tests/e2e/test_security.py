@@ -96,14 +96,23 @@ def test_run_on_a_static_cluster_has_no_role_and_asks_kubernetes_nothing(namespa
 
 
 @OWN_NODE
-@pytest.mark.parametrize("scheduler", ["runner", "pod"])
-def test_runner_uses_every_verb_of_its_role_and_no_other(namespace, scheduler):
-    namespace.install(flow=flow(UP_AND_DOWN), cluster={"maxWorkers": 2, "scheduler": scheduler})
+@pytest.mark.parametrize(
+    ("cluster", "claim"),
+    [({"scheduler": "runner"}, ""), ({"scheduler": "pod"}, ""), ({"tls": False}, ""), ({}, "reports")],
+    ids=["runner", "pod", "no-tls", "report"],
+)
+def test_runner_uses_every_verb_of_its_role_and_no_other(namespace, reports, cluster, claim):
+    report = {"persistentVolumeClaim": claim}
+    namespace.install(flow=flow(UP_AND_DOWN), cluster={"maxWorkers": 2, **cluster}, report=report)
+    of_logs = {("pods/log", "get")} if claim else set()
     granted = granted_by(namespace.get("role", "r-dask-flow"))
+    assert of_logs <= granted
+    granted -= of_logs  # which are, by `requests`, of pods: what shows them is the report
 
     end = namespace.finish(namespace.start(), seconds=180)
 
     assert end.exit_code == 0, end.log
+    assert bool(list(reports.glob("run/logs/*-worker-0.log"))) is bool(claim)
     namespace.wait_for(lambda: requests(namespace) >= granted, f"the use of {granted}", seconds=20)
     assert requests(namespace) == granted
     user = ("--as", service_account(namespace))
