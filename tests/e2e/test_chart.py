@@ -18,6 +18,7 @@ ALL_KINDS = (
     "persistentvolumeclaims,networkpolicies,serviceaccounts,roles,rolebindings"
 )
 SET_IMAGE = "--set image.repository={0} --set image.tag={2} --set operator.enabled=false".format(*IMAGE.rpartition(":"))
+RENDERED = [f"charts/dask-flow/{name}" for name in ("templates", "values.yaml", "values.schema.json")]
 QUICK = {"backoffLimit": 0}
 ONE = "def main(): return 1\n"
 
@@ -58,9 +59,9 @@ def test_the_api_server_accepts_every_object_strictly(namespace, argo, path):
 
 
 def previous_chart(folder, values):
-    """Check out the last released chart, else that before its last change, as a commit that ct upgrades from.
+    """Check out the last released chart, else the last that renders otherwise, as a commit that ct upgrades from.
 
-    It has this file of values; where it does not take them, ct goes on without an upgrade.
+    Of its files of values it has only the one of this name; ct installs it with its defaults if it had none.
     """
 
     def git(*args):
@@ -69,12 +70,14 @@ def previous_chart(folder, values):
 
     run("git", "clone", "--quiet", "--shared", "--no-checkout", ROOT, folder)
     releases = git("tag", "--list", "v*", "--sort=-version:refname").split()
-    before = git("log", "--skip=1", "-1", "--format=%H", "--", "charts/dask-flow")
-    git("checkout", "--quiet", "--detach", (*releases, before)[0])
+    change = git("log", "-1", "--format=%H", "--", *RENDERED)
+    git("checkout", "--quiet", "--detach", (*releases, f"{change}^")[0])
     chart = folder / "charts/dask-flow"
+    texts = {path.name: path.read_text() for path in (chart / "ci").glob(values.name)}
     shutil.rmtree(chart / "ci")
     (chart / "ci").mkdir()
-    shutil.copy(values, chart / "ci")
+    for name, text in texts.items():
+        (chart / "ci" / name).write_text(text)
     git("add", "--all")
     git("commit", "--quiet", "--message", "The chart before")
     git("update-ref", "refs/remotes/origin/main", "HEAD")
@@ -104,7 +107,8 @@ def test_ct_installs_tests_and_upgrades_the_chart_and_nothing_is_left(namespace,
 
     out = done.stdout + done.stderr
     assert done.returncode == 0, out
-    assert "relative to previous revision" in out
+    assert "has been upgraded" in out
+    assert "skipped because of previous revision" not in out
     assert "result of message: this release runs flows" in out
 
 
@@ -124,9 +128,9 @@ def test_helm_test_says_why_a_release_cannot_run(namespace):
 
 
 def commands(notes):
-    """Return the commands that the notes give, but for those that never end and those with a gap."""
+    """Return the commands that the notes give, with the chart in its gap, but for those that never end."""
     lines = [line.strip() for line in notes.splitlines() if re.match(r"  \S", line) and not line.startswith("  --set")]
-    return [line for line in lines if "port-forward" not in line and " CHART " not in line]
+    return [line.replace(" CHART ", f" {CHART} ") for line in lines if "port-forward" not in line]
 
 
 @pytest.mark.parametrize(
@@ -142,18 +146,36 @@ def commands(notes):
 def test_notes_commands_run_the_flow_test_the_release_and_clean_up(namespace, argo, mode, values):
     run_values = {"mode": mode, **QUICK, **({"schedule": values.pop("schedule")} if "schedule" in values else {})}
     notes = namespace.install("r", "--wait", flow=flow(ONE), run=run_values, **values)
-    outputs = []
 
+    outputs = follow(namespace, notes)
+
+    assert len(outputs) >= (4 if mode == "job" else 5)
+
+
+def test_notes_of_a_release_without_a_flow_give_it_one(namespace, tmp_path):
+    (tmp_path / "flow.py").write_text(ONE)
+    upgrade, *others = commands(namespace.install("r", "--wait", run=QUICK))
+
+    notes = run("sh", "-c", upgrade, cwd=tmp_path).stdout
+    outputs = follow(namespace, notes)
+
+    assert "flow.files" in upgrade
+    assert others == commands(notes)[-2:]
+    assert len(outputs) == 6
+
+
+def follow(namespace, notes):
+    """Do what the notes say, to the release's end, and return what each command printed."""
+    outputs = []
     for command in commands(notes):
         done = run("sh", "-c", command)
         outputs.append(done.stdout + done.stderr)
         if "echo" in command:
             start_as_argo(namespace, re.search(r'"name":"([^"]+)"', command)[1])
-
     assert any("result of main: 1" in each for each in outputs)
     assert "result of message: this release runs flows" in outputs[-2]
-    assert len(outputs) >= (4 if mode == "job" else 5)
     namespace.wait_for(lambda: not left(namespace), "the end of what the release and its runs made")
+    return outputs
 
 
 def start_as_argo(namespace, name, **parameters):
