@@ -12,7 +12,7 @@ from dask_flow import cli, user_kube
 from dask_flow.errors import InputError
 from dask_flow.remote import cancel as cancelling
 from dask_flow.remote.dashboard import forwarded, scheduler_pod
-from dask_flow.remote.runs import find, run_of
+from dask_flow.remote.runs import exit_of, find, run_of
 from dask_flow.remote.tables import duration, rendered
 
 NOW = dt.datetime(2026, 1, 1, 0, 10, tzinfo=dt.UTC)
@@ -118,6 +118,23 @@ def test_states_without_a_runner(api, changes, state):
         made[key].update(value)
 
     assert run_of(made, []).state == state
+
+
+def test_reason_of_a_runner_that_was_killed_comes_before_the_end_of_its_log():
+    killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "the last line"}}
+
+    assert exit_of(runner_pod(state=killed)) == (137, "OOMKilled: the last line")
+    del killed["terminated"]["message"]
+    assert exit_of(runner_pod(state=killed)) == (137, "OOMKilled")
+    assert exit_of(runner_pod(state=ended(1, "the flow failed"))) == (1, "the flow failed")
+    assert exit_of(runner_pod(state=ended(0))) == (0, "Completed")
+
+
+def test_target_is_what_was_given_before_kubernetes_expands_it(api):
+    made = api.add("jobs", job())
+    made["spec"]["template"]["spec"]["containers"][0]["args"] = ["run", "/flows/$$x.py"]
+
+    assert run_of(made, []).target == "/flows/$x.py"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from dask_flow.remote.releases import RUNNER
 from dask_flow.settings import RunSettings
 
-__all__ = ["address_of", "literal", "option_of", "runner_of", "startup_timeout_of"]
+__all__ = ["address_of", "literal", "option_of", "runner_of", "startup_timeout_of", "target_of"]
 
 
 def runner_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -25,6 +25,11 @@ def literal(text: str) -> str:
 def option_of(container: Mapping[str, Any], name: str) -> str | None:
     """Return what a runner has for an option of `dask-flow run`, such as `report`; None if nothing."""
     return _of_arguments(container, name) or _of_environment(container, name)
+
+
+def target_of(container: Mapping[str, Any]) -> str:
+    """Return the flow that a runner was given; an empty text if none."""
+    return _read(next(iter(container.get("args", ())[1:]), ""))
 
 
 def address_of(container: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dask_flow.errors import InputError
 from dask_flow.kube_refusals import NotFoundError
 from dask_flow.pod_status import problem
-from dask_flow.remote.given import address_of, runner_of
+from dask_flow.remote.given import address_of, runner_of, target_of
 from dask_flow.remote.job import TARGET_ANNOTATION
 from dask_flow.remote.releases import JOBS, RUNNER, is_runner, release_of
 from dask_flow.wording import maybe, near
@@ -93,7 +93,7 @@ def run_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Run:
         name=metadata["name"],
         namespace=metadata["namespace"],
         release=release_of(job),
-        target=metadata.get("annotations", {}).get(TARGET_ANNOTATION) or next(iter(runner.get("args", [])[1:]), ""),
+        target=metadata.get("annotations", {}).get(TARGET_ANNOTATION) or target_of(runner),
         state=state,
         reason=_reason(job, last, state),
         exit_code=ended[0] if ended and state in {"Succeeded", "Failed"} else None,
@@ -111,7 +111,12 @@ def exit_of(pod: Mapping[str, Any]) -> tuple[int, str] | None:
     statuses = pod.get("status", {}).get("containerStatuses", [])
     found: Mapping[str, Any] = next((each for each in statuses if each["name"] == RUNNER), {})
     ended = found.get("state", {}).get("terminated")
-    return (ended["exitCode"], ended.get("message") or ended.get("reason", "")) if ended else None
+    if not ended:
+        return None
+    # One that was killed has no reason of its own; its message is the end of its log.
+    killed = ended.get("reason") not in {None, "Error", "Completed"}
+    said = [ended.get("reason") if killed else "", ended.get("message") or ended.get("reason")]
+    return ended["exitCode"], ": ".join(dict.fromkeys(filter(None, said)))
 
 
 def has_started(pod: Mapping[str, Any]) -> bool:
