@@ -1,9 +1,11 @@
 """The report of a run on temporary clusters, on a volume that outlives them; its worker logs are there without pods."""
 
 import json
+import shlex
+import sys
 
 import pytest
-from namespaces import OWN_NODE, ROOT, SLOW, flow
+from namespaces import OWN_NODE, ROOT, SLOW, flow, run
 
 pytestmark = OWN_NODE  # the volume is a folder of the node, which is this machine
 
@@ -63,6 +65,22 @@ def test_report_has_the_logs_of_pods_that_are_gone(namespace, reports):
     assert report["time"].keys() >= {"starting Python", "waiting for pods", "computing", "cleaning up"}
     assert (reports / "run" / "performance_report.html").exists()
     assert "where the time went: starting Python" in end.log
+
+
+def test_report_on_a_claim_is_copied_from_there_by_the_commands_that_are_said(namespace, reports, tmp_path):
+    namespace.install(flow=flow(SLOW, params={"seconds": 1}), report={"persistentVolumeClaim": "reports"})
+    namespace.finish(namespace.start())
+    ask = [sys.executable, "-m", "dask_flow", "report", "run", "-n", namespace.name]
+
+    said = run(*ask, check=False)
+
+    assert said.returncode == 2
+    *commands, last = (shlex.split(line) for line in said.stderr.splitlines()[1:])
+    assert last == ["dask-flow", "report", "run/"]
+    for command in commands:
+        run(*command, cwd=tmp_path)
+    assert (tmp_path / "run/report.json").read_text() == (reports / "run/report.json").read_text()
+    assert run(*ask[:3], *last[1:], cwd=tmp_path).stdout.strip().endswith("run/report.html")
 
 
 @pytest.mark.parametrize("mode", ["runner", "pod"])
