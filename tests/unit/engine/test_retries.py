@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -278,6 +279,32 @@ def test_item_that_cannot_be_sent_fails_alone_though_it_may_be_tried_again(tmp_p
     assert [each.is_failed() for each in state.result[used].map_states] == [True, False]
 
 
+@pytest.mark.parametrize("executor_here", [LocalExecutor(), LocalDaskExecutor(num_workers=2), None])
+def test_item_that_is_due_does_not_wait_for_its_group(executor, executor_here, caplog, tmp_path):
+    @task(batch=3)
+    def item(x):
+        if context.task_run_count == 1 and x != 1:
+            late = dt.timedelta(seconds=4 if x else 0)
+            raise signals.RETRY(f"item {x}", start_time=dt.datetime.now(dt.UTC) + late, result=ValueError(x))
+        (tmp_path / f"{x}").write_text(f"{time.time()}")
+        return x, context.task_run_count
+
+    with Flow("due") as flow:
+        end = item.map([0, 1, 2])
+
+    state = flow.run(executor=executor_here or executor)
+
+    assert state.result[end].result == [(0, 2), (1, 1), (2, 2)]
+    first, second, last = (float((tmp_path / f"{x}").read_text()) for x in range(3))
+    assert first - second < 2
+    assert last - second > 3
+    lines = sorted(re.sub("in .* s: ", "", text) for text in caplog.messages if "attempt" in text)
+    assert lines == [
+        "task item[0]: attempt 1 failed, the next is ValueError: 0",
+        "task item[2]: attempt 1 failed, the next is ValueError: 2",
+    ]
+
+
 def test_each_attempt_that_failed_is_logged_by_its_number(caplog):
     @task(max_retries=2, retry_delay=NOW)
     def item(x):
@@ -291,6 +318,23 @@ def test_each_attempt_that_failed_is_logged_by_its_number(caplog):
         assert flow.run().is_successful()
 
     assert [f"attempt {number} failed" in text for number, text in enumerate(caplog.messages, 1)] == [True, True]
+
+
+@pytest.mark.parametrize("executor_here", [LocalExecutor(), LocalDaskExecutor(num_workers=2), None])
+def test_what_is_not_here_is_not_tried_again(executor, executor_here, caplog):
+    @task(max_retries=2, retry_delay=NOW)
+    def loops(x):
+        raise signals.LOOP(message="more")
+
+    with Flow("loop") as flow:
+        end = loops(1)
+        items = loops.map([1, 2])
+
+    state = flow.run(executor=executor_here or executor)
+
+    assert "signals.LOOP is not here" in str(state.result[end].result)
+    assert [each.is_failed() for each in state.result[items].map_states] == [True, True]
+    assert "attempt" not in caplog.text
 
 
 def test_run_that_is_over_is_forgotten():

@@ -25,7 +25,7 @@ from dask_flow.engine.fetching import Results
 from dask_flow.engine.items import Summary, with_traceback
 from dask_flow.engine.lengths import Lengths
 from dask_flow.engine.plan import Node, Part, plan
-from dask_flow.engine.state import Elsewhere, Failed, Mapped, Retrying, State, Success, TimedOut, TriggerFailed
+from dask_flow.engine.state import Elsewhere, Failed, Mapped, Retrying, State, Success, TimedOut
 from dask_flow.engine.submission import Submission, known_states
 from dask_flow.engine.verdicts import Verdicts
 from dask_flow.log import described, user_traceback
@@ -36,7 +36,10 @@ __all__ = ["FlowRun"]
 log = logging.getLogger(__name__)
 
 LOGGED_ITEMS = 10
-"""So many failed items of a mapped task are logged with their tracebacks."""
+"""So many failed items of a mapped task are logged with their tracebacks, and so many of a group that run again."""
+
+TOGETHER_SECONDS = 1.0
+"""Items of a group that run again within so many seconds do so together, at the time of the last one."""
 
 
 class FlowRun:
@@ -67,7 +70,7 @@ class FlowRun:
         self._events: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
         self._open_events = 0
         self._groups: list[tuple[Part, int]] = []
-        self._timers: list[tuple[float, int, Part]] = []
+        self._timers: list[tuple[float, int, Part, float]] = []
         self._timer_numbers = itertools.count()
         self.retries: Counter[Task] = Counter()
         """How many attempts but the first tasks had, those of items counted one by one."""
@@ -119,10 +122,10 @@ class FlowRun:
             event()
         self._take_groups()
         while self._timers and self._timers[0][0] <= time.monotonic():
-            part = heapq.heappop(self._timers)[2]
+            _, _, part, due = heapq.heappop(self._timers)
             if part.waiting and part.future is not None:  # of a node that was not started again
                 self._wait_no_more(part)
-                self._resubmit(part)
+                self._resubmit(part, due)
 
     # ---- decisions
 
@@ -169,7 +172,7 @@ class FlowRun:
         """Return the state that a part's error means; None if it is tried again."""
         state = self._verdicts.of(part)
         if isinstance(state, Retrying):
-            self._retry_at(part, [state])
+            self._retry_at(part, {part.start if part.node.mapped else None: state})
             return None
         if type(state) is Success:
             self._restart(_started(part.node.downstream))  # they had seen an error
@@ -189,12 +192,12 @@ class FlowRun:
                     part.future = None
 
     def _log_failure(self, node: Node, number: int | None, state: State) -> None:
-        if node.task not in self.by_task or not isinstance(state.result, BaseException):
+        if not state.is_failed() or not isinstance(state.result, BaseException) or node.task not in self.by_task:
             return
         name = full_name(node.task.name, number)
         if type(state) in (Failed, TimedOut):
             log.error("task %s failed:\n%s", name, user_traceback(state.result))
-        elif type(state) is TriggerFailed and isinstance(state.result, Exception):  # no signal
+        elif isinstance(state.result, Exception):  # of a trigger, but no signal
             log.error("task %s: unexpected error while checking its trigger:\n%s", name, user_traceback(state.result))
 
     def _release_used(self, part: Part) -> None:
@@ -213,26 +216,31 @@ class FlowRun:
 
     # ---- retries
 
-    def _retry_at(self, part: Part, states: Sequence[Retrying]) -> None:
-        start = max(state.start_time for state in states)
-        seconds = max(0.0, start.timestamp() - time.time())
-        name = full_name(part.node.task.name, part.start if part.node.mapped and part.raw else None)
-        cause = next((state.result for state in states if isinstance(state.result, Exception)), None)
-        why = f": {described(cause)}" if cause else ""
-        count = max(state.run_count for state in states)
-        log.warning("task %s: attempt %d failed, the next is in %.3g s%s", name, count, seconds, why)
+    def _retry_at(self, part: Part, failed: Mapping[int | None, Retrying], waiting: Collection[Retrying] = ()) -> None:
+        """Have a part computed again when the first items are due: of those that failed now, or that wait already."""
+        for number, state in itertools.islice(failed.items(), LOGGED_ITEMS):
+            self._log_retry(part.node, number, state)
+        starts = [state.start_time.timestamp() for state in (*failed.values(), *waiting)]
+        soon = max(min(starts), time.time()) + TOGETHER_SECONDS
+        due = max(start for start in starts if start <= soon)
         part.count += 1
-        self.retries[part.node.task] += len(states)
+        self.retries[part.node.task] += len(failed)
         part.waiting = True
         part.node.waiting += 1
         part.end(done=False, error=part.error)
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), part))
+        heapq.heappush(self._timers, (time.monotonic() + _seconds_to(due), next(self._timer_numbers), part, due))
+
+    def _log_retry(self, node: Node, number: int | None, state: Retrying) -> None:
+        why = f": {described(state.result)}" if isinstance(state.result, Exception) else ""
+        name = full_name(node.task.name, number)
+        seconds = _seconds_to(state.start_time.timestamp())
+        log.warning("task %s: attempt %d failed, the next is in %.3g s%s", name, state.run_count, seconds, why)
 
     def _wait_no_more(self, part: Part) -> None:
         part.waiting = False
         part.node.waiting -= 1
 
-    def _resubmit(self, again: Part) -> None:
+    def _resubmit(self, again: Part, due: float) -> None:
         """Compute a part again, and what was computed from it: of items, those that are not finished.
 
         Items after it that wait for an attempt of their own go on waiting.
@@ -247,7 +255,7 @@ class FlowRun:
                 self._restart([node])
                 continue
             previous = part.future if not part.raw and part.error is None else None
-            self._submit(part, previous, due=part is again)
+            self._submit(part, previous, due if part is again else None)
             todo += reversed(list(part.users()))
 
     def _restart(self, nodes: Iterable[Node]) -> None:
@@ -331,14 +339,14 @@ class FlowRun:
 
     # ---- submission and ends
 
-    def _submit(self, part: Part, previous: Any = None, *, due: bool = True) -> None:
+    def _submit(self, part: Part, previous: Any = None, due: float | None = None) -> None:
         node = part.node
         if part.future is None:
             node.parts.append(part)
         part.end(done=False)
         part.attempt += 1
         known = known_states(node) if node.mapped and (node.waits or node.is_bad) else ()
-        part.future = self._submission.part(part, previous, known, due=due)
+        part.future = self._submission.part(part, previous, known, due)
         if part.raw:
             self._watch([part.future], functools.partial(self._ended, part, part.attempt))
         else:
@@ -368,7 +376,7 @@ class FlowRun:
         if part.error is not None and node.raw and node.task.max_retries and node.is_final:
             state = self._verdicts.of(part)
             if isinstance(state, Retrying):  # it need not wait for the other items
-                self._retry_at(part, [state])
+                self._retry_at(part, {part.start if node.mapped else None: state})
                 return
         self._release_used(part)
         self._queue([node])
@@ -419,12 +427,22 @@ class FlowRun:
             part.stop = node.length = summary.length
         node.sizes.measured(summary.length, summary.seconds)
         states = {part.start + number: with_traceback(*each) for number, each in summary.unsuccessful.items()}
-        part.problems = states
-        retrying = [state for state in states.values() if isinstance(state, Retrying)]
+        before, part.problems = part.problems, states
+        retrying = {number: state for number, state in states.items() if isinstance(state, Retrying)}
         if retrying:
-            self._retry_at(part, retrying)
+            waiting = {number for number, state in retrying.items() if _is_same_attempt(state, before.get(number))}
+            failed: dict[int | None, Retrying] = {n: state for n, state in retrying.items() if n not in waiting}
+            self._retry_at(part, failed, [retrying[number] for number in waiting])
         else:
             part.end(done=all(state.is_finished() for state in states.values()))
+
+
+def _seconds_to(timestamp: float) -> float:
+    return max(0.0, timestamp - time.time())
+
+
+def _is_same_attempt(state: Retrying, before: State | None) -> bool:
+    return isinstance(before, Retrying) and before.run_count == state.run_count
 
 
 def _started(nodes: Iterable[Node]) -> list[Node]:

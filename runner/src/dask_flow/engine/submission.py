@@ -26,11 +26,13 @@ class Submission:
         self._works: dict[Node, work.Work] = {}
         self._numbers = itertools.count()
 
-    def part(self, part: Part, previous: Any = None, known: Sequence[State | None] = (), *, due: bool = True) -> Any:
+    def part(
+        self, part: Part, previous: Any = None, known: Sequence[State | None] = (), due: float | None = None
+    ) -> Any:
         """Submit a part, and return its future.
 
         Of a group whose `previous` future is given, only those items are computed that are not finished there; those
-        that wait for their next attempt only if it is `due`.
+        that wait for their next attempt only if it is `due`, a time in seconds since 1970.
         """
         node = part.node
         arguments = _Arguments(part)

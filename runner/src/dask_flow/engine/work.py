@@ -23,6 +23,7 @@ from dask_flow.engine.arguments import filled
 from dask_flow.engine.items import Items, Unsuccessful, as_item, summed_up
 from dask_flow.engine.output import end_line
 from dask_flow.engine.state import Failed, Pending, Retrying, Running, Skipped, State, Success, TimedOut, TriggerFailed
+from dask_flow.errors import InputError
 
 if TYPE_CHECKING:
     from dask_flow.core import Task
@@ -87,14 +88,14 @@ class Group(NamedTuple):
     """The items `start` to `start + length` of a mapped task.
 
     `known` are the states of what is handed over whole. `previous` is the place of what the items came to before: only
-    those that are not finished run again, and if it is `due`, those that wait for their next attempt.
+    those that are not finished run again, and of those that wait for another attempt, those that had to until `due`.
     """
 
     start: int
     length: int
     known: Sequence[State | None]
     previous: int | None
-    due: bool
+    due: float | None
 
     def run_count(self, item: Any) -> int:
         """Return for which time an item is to run now, by what stands in its place; 0: it is not."""
@@ -102,7 +103,8 @@ class Group(NamedTuple):
             return 0
         if not isinstance(item.state, Retrying):
             return 1
-        return item.state.run_count + 1 if self.due else 0
+        is_due = self.due is not None and item.state.start_time.timestamp() <= self.due
+        return item.state.run_count + 1 if is_due else 0
 
 
 def run_one(values: Sequence[Any], work: Work, arguments: Sequence[Any], run_count: int) -> Any:
@@ -267,6 +269,8 @@ def ended_by(error: BaseException) -> State:
 def or_retry(task: Task, state: State, run_count: int) -> Retrying | None:
     """Return the state of waiting for another attempt, if the task failed and has one left."""
     if not state.is_failed() or run_count > task.max_retries or task.retry_delay is None:
+        return None
+    if isinstance(state.result, InputError):  # another attempt would ask for the same
         return None
     if task.retry_on and state.result is not None and not isinstance(state.result, task.retry_on):
         return None
