@@ -71,6 +71,17 @@ def test_pods_are_printed_as_manifests_and_the_plan_as_a_sentence(tmp_path):
     assert "checked without a cluster" in done.stderr
 
 
+def test_cluster_that_is_named_and_cannot_be_asked_is_an_error(validate, tmp_path):
+    (tmp_path / "spec.yaml").write_text("spec: {containers: [{name: worker}]}\n")
+    (tmp_path / "kubeconfig").write_text("{}\n")
+
+    done = validate("--worker-spec", tmp_path / "spec.yaml", "--kubeconfig", tmp_path / "kubeconfig")
+
+    assert done.exit_code == 3
+    assert "has no current context; choose one with --context" in done.stderr
+    assert done.stdout == ""
+
+
 class Kube:
     """An API server that takes every pod, with these quotas, and a user who may do all but what is refused.
 

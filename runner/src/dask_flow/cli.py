@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from dask_flow import __version__
+from dask_flow.cli_connection import Connection, connection_options
 from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.graph import FORMATS as GRAPH_FORMATS
 from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings
@@ -234,8 +235,8 @@ def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: An
 @cli.command(epilog="Exit codes: 0 all is well, 2 bad input, 3 the cluster would refuse it.")
 @click.argument("target", required=False)
 @run_options
-@click.option("-n", "--namespace", help="Of the pods and of the cluster's checks.  [default: kubectl's current one]")
-def validate(namespace: str | None, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
+@connection_options
+def validate(connection: Connection, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Print the pods that `run` with the same options would create in Kubernetes, or all that is wrong with them.
 
     With a cluster at hand, the one that kubectl would use, it is asked too: it checks the pods as if they were created,
@@ -243,21 +244,15 @@ def validate(namespace: str | None, params: tuple[str, ...], args: tuple[str, ..
     """
     import yaml
 
-    from dask_flow import log
     from dask_flow.params import parse_args, parse_params
     from dask_flow.validate import cluster_at_hand, plan, review
 
-    log.configure("text")
-    try:
-        given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
-        given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
-        kube = cluster_at_hand(namespace)
-        planned = plan(given, namespace or (kube.namespace if kube else "default"))
-        click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
-        review(planned, kube)
-    except DaskFlowError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+    given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
+    given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
+    kube = cluster_at_hand(connection)
+    planned = plan(given, connection.namespace or (kube.namespace if kube else "default"))
+    click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
+    review(planned, kube)
 
 
 @cli.command(epilog="Exit codes: 0 it is drawn, 2 bad input.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 import threading
@@ -17,9 +18,29 @@ from dask_flow.errors import DaskFlowError
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
 
-__all__ = ["cluster_options", "connection_options", "run_names"]
+__all__ = ["Connection", "cluster_options", "connection_options", "run_names"]
 
 COMPLETION_SECONDS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """By what kubectl would find a cluster and a namespace; None: as its configuration says."""
+
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: Path | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no cluster is named."""
+        return self.context is None and self.kubeconfig is None
+
+    def kube(self) -> UserKube:
+        """Return the cluster."""
+        from dask_flow.user_kube import UserKube
+
+        return UserKube.from_kubeconfig(self.namespace, self.context, self.kubeconfig)
 
 
 def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -29,23 +50,22 @@ def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(function)
-    def command(connect: Callable[[], UserKube], **given: Any) -> None:
-        function(connect(), **given)
+    def command(connection: Connection, **given: Any) -> None:
+        function(connection.kube(), **given)
 
     return connection_options(command)
 
 
 def connection_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Do as `cluster_options` does for a command that may need no cluster: `connect()` returns it."""
+    """Do as `cluster_options` does for a command that may need no cluster: it is called with the `Connection`."""
 
     @functools.wraps(function)
     def command(namespace: str | None, context: str | None, kubeconfig: Path | None, **given: Any) -> None:
         from dask_flow import log
-        from dask_flow.user_kube import UserKube
 
         log.configure("text")
         try:
-            function(lambda: UserKube.from_kubeconfig(namespace, context, kubeconfig), **given)
+            function(Connection(namespace, context, kubeconfig), **given)
         except DaskFlowError as error:
             click.echo(str(error), err=True)
             sys.exit(error.exit_code)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from dask_flow.cli_connection import connection_options
+from dask_flow.cli_connection import Connection, connection_options
 from dask_flow.errors import InputError
-
-if TYPE_CHECKING:
-    from dask_flow.user_kube import UserKube
 
 __all__ = ["report"]
 
@@ -22,7 +17,7 @@ __all__ = ["report"]
 @click.argument("what", metavar="RUN|DIR|URL")
 @connection_options
 @click.option("--open/--no-open", "opened", default=None, help="In the browser.  [default: on a terminal]")
-def report(connect: Callable[[], UserKube], what: str, opened: bool | None) -> None:
+def report(connection: Connection, what: str, opened: bool | None) -> None:
     """Print where the page of a run's last report is, and open it: by the run's name, or where reports are kept.
 
     What is kept below a URL is fetched first.
@@ -37,7 +32,7 @@ def report(connect: Callable[[], UserKube], what: str, opened: bool | None) -> N
             f"there is no folder {what}; give the folder or the URL where reports are kept, or a run's name"
         )
     else:
-        page = page_in(place_of(what, connect()), what)
+        page = page_in(place_of(what, connection.kube()), what)
     click.echo(str(page))
     if opened or (opened is None and sys.stdout.isatty()):
         import webbrowser

@@ -19,6 +19,7 @@ from dask_flow.specs import Manifest, Templates
 from dask_flow.wording import quantity
 
 if TYPE_CHECKING:
+    from dask_flow.cli_connection import Connection
     from dask_flow.kube import Kube
 
 __all__ = ["Plan", "cluster_at_hand", "plan", "review"]
@@ -80,17 +81,21 @@ def plan(given: Mapping[str, Any], namespace: str) -> Plan:
     return Plan(settings, templates, tuple(pods), dask_cluster(templates, settings, identity) if operated else None)
 
 
-def cluster_at_hand(namespace: str | None) -> Kube | None:
-    """Return the cluster that this process runs in, or kubectl's current one; None if there is neither."""
+def cluster_at_hand(connection: Connection) -> Kube | None:
+    """Return the cluster that this process runs in, or the one that kubectl would use; None if there is neither.
+
+    Raises StartupError if one is named that cannot be asked.
+    """
     from dask_flow.kube import Kube
-    from dask_flow.user_kube import UserKube
 
     try:
-        if namespace is None and _in_a_pod():
+        if connection.is_open and connection.namespace is None and _in_a_pod():
             return Kube.in_cluster()
-        kube = UserKube.from_kubeconfig(namespace)
+        kube = connection.kube()
         kube.version()
     except StartupError as error:
+        if not connection.is_open:
+            raise
         log.info("checked without a cluster: %s", error)
         return None
     return kube
