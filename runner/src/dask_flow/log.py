@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dask_flow import run_context
+
 __all__ = ["configure", "described", "file_handler", "listed", "timed", "user_traceback"]
 
 log = logging.getLogger(__name__)
@@ -65,10 +67,16 @@ def user_traceback(error: BaseException) -> str:
     return "".join(lines).rstrip()
 
 
+def _task() -> str:
+    """Return how a line begins that a task in this process logs; those of workers come with their names."""
+    name = run_context.current_task()
+    return f"task {name}: " if name else ""
+
+
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"{self.formatTime(record, '%H:%M:%S')} {level}{super().format(record)}"
+        return f"{self.formatTime(record, '%H:%M:%S')} {level}{_task()}{super().format(record)}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -76,7 +84,7 @@ class _JsonFormatter(logging.Formatter):
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
+            "message": f"{_task()}{record.getMessage()}",
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -174,12 +175,11 @@ def full_name(name: str, map_index: int | None) -> str:
 
 def plain_key() -> Any:
     """Return the key of the task that runs here, if Dask calls its function itself."""
-    if not runs or "task_name" in scope.get():
+    worker = sys.modules.get("distributed.worker")  # Dask has it where it calls a task
+    if not runs or worker is None or "task_name" in scope.get():
         return None
-    from distributed.worker import get_worker
-
     try:
-        return get_worker().get_current_task()
+        return worker.get_worker().get_current_task()
     except (ValueError, AttributeError, KeyError):
         return None
 

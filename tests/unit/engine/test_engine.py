@@ -14,6 +14,7 @@ from dask_flow.engine.entry import run_on
 from dask_flow.engine.sizes import Sizes
 from dask_flow.executors import DaskExecutor, LocalDaskExecutor, LocalExecutor, on_client
 from dask_flow.flows import dag
+from dask_flow.log import file_handler
 from dask_flow.triggers import any_failed
 from distributed import Client, LocalCluster, get_worker
 from waiting import eventually
@@ -248,8 +249,8 @@ def test_local_dask_executor_runs_maps_triggers_and_failures(scheduler):
     assert [each.is_failed() for each in state.result[flow.get_tasks("half")[0]].map_states] == [False, True, False]
 
 
-@pytest.mark.parametrize("name", ["local", "threads", "cluster"])
-def test_prints_and_logs_of_tasks_are_lines_with_the_tasks_name(executor, caplog, capsys, name):
+@pytest.mark.parametrize("name", ["local", "threads", "processes", "cluster"])
+def test_prints_and_logs_of_tasks_are_lines_with_the_tasks_name(executor, caplog, capsys, tmp_path, name):
     @task(log_stdout=True)
     def talk(x):
         print("printed", x)  # noqa: T201
@@ -260,18 +261,23 @@ def test_prints_and_logs_of_tasks_are_lines_with_the_tasks_name(executor, caplog
         talk.map([7])
         talk(8, task_args={"name": "other"})
 
-    chosen = {"local": LocalExecutor(), "threads": LocalDaskExecutor(), "cluster": executor}[name]
+    chosen = {"local": LocalExecutor(), "cluster": executor}.get(name) or LocalDaskExecutor(name, num_workers=1)
+    handler = file_handler(tmp_path / "log")
+    logging.getLogger().addHandler(handler)
     with caplog.at_level(logging.INFO, "dask_flow.task"):
         flow.run(executor=chosen)
+    logging.getLogger().removeHandler(handler)
+    handler.close()
 
-    text = "\n".join(each.getMessage() for each in caplog.records)
     assert capsys.readouterr().out == ""
-    for expected in ("printed 7", "logged 7", "printed 8", "logged 8"):
-        assert expected in text
-    if name == "cluster":
-        assert "task talk[0]: printed 7" in text
-        assert "task other: logged 8" in text
-        assert "task other: of a library" in text
+    assert sorted(line[9:] for line in (tmp_path / "log").read_text().splitlines()) == [
+        "task other: printed 8",
+        "task talk[0]: printed 7",
+        "warning: task other: logged 8",
+        "warning: task other: of a library",
+        "warning: task talk[0]: logged 7",
+        "warning: task talk[0]: of a library",
+    ]
 
 
 def test_secret_in_an_argument_of_a_failed_task_is_not_in_a_workers_log(client, executor):

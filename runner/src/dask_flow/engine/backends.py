@@ -18,6 +18,7 @@ import cloudpickle
 
 from dask_flow import run_context
 from dask_flow.engine.items import Summary, picklable, summary
+from dask_flow.engine.output import kept_lines, show
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -189,21 +190,23 @@ def _settle(future: Future[Any], function: Callable[..., Any], needed: Sequence[
 
 
 def _in_process(work: bytes) -> bytes:
-    """Return the pickle of what the call returned and of what it raised, which may be of a class sent by value."""
+    """Return the pickle of what the call returned, raised and logged, which may be of a class sent by value."""
     (run_id, values), function, needed, args = cloudpickle.loads(work)
     run_context.runs[run_id] = values
     value, error = None, None
-    try:
-        value = function(needed, *args)
-    except BaseException as raised:
-        error = picklable(raised)
-    done: bytes = cloudpickle.dumps((value, error))
+    with kept_lines() as lines:
+        try:
+            value = function(needed, *args)
+        except BaseException as raised:
+            error = picklable(raised)
+    done: bytes = cloudpickle.dumps((value, error, lines))
     return done
 
 
 def _take(future: Future[Any], done: Future[bytes]) -> None:
     try:
-        value, error = cloudpickle.loads(done.result())
+        value, error, lines = cloudpickle.loads(done.result())
+        show(lines)
         if error is None:
             future.set_result(value)
         else:

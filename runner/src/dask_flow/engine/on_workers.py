@@ -19,7 +19,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from dask_flow import run_context
 from dask_flow.engine.backends import DaskBackend
 from dask_flow.engine.items import Summary
-from dask_flow.engine.output import TaskOutput
+from dask_flow.engine.output import TaskOutput, line_of, show
 from dask_flow.errors import StartupError
 from dask_flow.worker_plugins import unregister
 
@@ -148,12 +148,10 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if run_context.context.get("flow_run_id") != self._flow_run_id:
             return
-        text = self.format(record)
-        name = run_context.current_task() or record.name.removeprefix("dask_flow.task.")
         worker = get_worker()
         if worker not in self._lines:
             worker.loop.add_callback(self._send, worker)
-        self._lines.setdefault(worker, []).append((name, record.levelno, text))
+        self._lines.setdefault(worker, []).append(line_of(record))
 
     def _send(self, worker: Worker) -> None:
         self.acquire()  # as whoever calls `emit` does
@@ -190,7 +188,7 @@ class _Taught(DaskBackend):
             elif level == SUMMARY:
                 self.told[name] = cloudpickle.loads(text)
             else:
-                logging.getLogger("dask_flow.task").log(level, "task %s: %s", name, text)
+                show([(name, level, text)])
 
 
 @contextmanager

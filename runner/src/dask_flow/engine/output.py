@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from dask_flow import run_context
 
-__all__ = ["TaskOutput", "end_line", "lines_of_tasks"]
+__all__ = ["TaskOutput", "end_line", "kept_lines", "line_of", "lines_of_tasks", "show"]
 
 
 class TaskOutput(io.TextIOBase):
@@ -74,6 +75,40 @@ def end_line() -> None:
     """Log what the task in this thread has begun to print, as it ends."""
     if isinstance(sys.stdout, TaskOutput) and sys.stdout.rests:
         sys.stdout.end_line()
+
+
+def line_of(record: logging.LogRecord) -> tuple[str, int, str]:
+    """Return what the task that runs here logs: its name, the level and the text."""
+    name = run_context.current_task() or record.name.removeprefix("dask_flow.task.")
+    return name, record.levelno, logging.Formatter().format(record)
+
+
+class _Keeping(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(line_of(record))
+
+
+@contextmanager
+def kept_lines() -> Iterator[list[tuple[str, int, str]]]:
+    """Keep what tasks log in this process, and print if they say `log_stdout`, for another one to show."""
+    handler = _Keeping()
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("dask_flow.task").setLevel(logging.INFO)
+    try:
+        with lines_of_tasks(all_tasks=False):
+            yield handler.lines
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def show(lines: Iterable[tuple[str, int, str]]) -> None:
+    """Log here what tasks logged elsewhere."""
+    for name, level, text in lines:
+        logging.getLogger("dask_flow.task").log(level, "task %s: %s", name, text)
 
 
 @contextmanager
