@@ -9,7 +9,7 @@ import time
 
 from cluster import install, kubectl, namespace, parser, start
 from kubernetes import client, config, watch
-from table import show
+from table import Limit, judge
 
 NAMESPACE = "dask-flow-deletion"
 TIMEOUT_SECONDS = 120
@@ -37,7 +37,7 @@ def main() -> None:
     samples = {
         ("dask-flow", metric): list(values) for metric, values in zip(metrics, zip(*figures, strict=True), strict=True)
     }
-    show(samples, {}, options.json)
+    judge(samples, [Limit(("dask-flow", metrics[0]), 3)], options.json)
 
 
 def deletion(name: str) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ from typing import Any
 
 from cluster import MEBIBYTES, install, kubectl, parser, start
 from kubernetes import client, config
-from table import show
+from table import Limit, judge
 from urllib3.exceptions import HTTPError
 
 NAMESPACE = NODES = TAINT = "dask-flow-scale"
@@ -50,12 +49,9 @@ def main() -> None:
     folder = audit_log_folder()
     with simulated_nodes(options.workers), installed(options.image, options.workers):
         figures = measure(Pods(), options.workers, folder)
-    ratios = {f"{metric} / {limit}": figures[metric] / limit for metric, limit in LIMITS.items()}
-    samples = {(f"{options.workers} workers", metric): [value] for metric, value in figures.items()}
-    show(samples, ratios, options.json)
-    missed = [name for name, ratio in ratios.items() if ratio > 1]
-    if missed:
-        sys.exit(f"over its limit: {'; '.join(missed)}")
+    what = f"{options.workers} workers"
+    samples = {(what, metric): [value] for metric, value in figures.items()}
+    judge(samples, [Limit((what, metric), most) for metric, most in LIMITS.items()], options.json)
 
 
 def audit_log_folder() -> Path:

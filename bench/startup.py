@@ -1,4 +1,6 @@
-"""Job created → first task done → all gone: this chart's Jobs, KubeCluster inside a Job, and DaskJob; two workers each.
+"""Job created → first task done, last task done → all gone: this chart's Jobs, KubeCluster in a Job, and DaskJob.
+
+Two workers each; the peers have but one task.
 
 The chart's Jobs are of three modes: pods (`dask-flow`, and `reported`, which writes a report), operator and static.
 
@@ -10,7 +12,6 @@ All gone: the last pod but the Job's own is deleted.
 from __future__ import annotations
 
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from typing import Any
 
 from cluster import MEBIBYTES, install, kubectl, parser, start
 from kubernetes import client, config, utils, watch
-from table import show
+from table import Limit, judge
 
 NAMESPACE = "dask-flow-bench"
 CRDS = [f"dask{kind}.kubernetes.dask.org" for kind in ("clusters", "workergroups", "jobs", "autoscalers")]
@@ -30,6 +31,14 @@ WORKERS = 2
 TIMEOUT_SECONDS = 120
 ATTEMPTS = 5
 FIRST = "first task (s)"
+GONE = "last task → all gone (s)"
+LIMITS = [
+    Limit(("dask-flow", FIRST), ("KubeCluster", FIRST), 0.45),
+    Limit(("dask-flow", FIRST), ("DaskJob", FIRST), 0.5),
+    Limit(("operator", FIRST), ("KubeCluster", FIRST)),
+    Limit(("static", FIRST), 2),
+    Limit(("dask-flow", GONE), 2),
+]
 # Ours: the release and its values.
 RELEASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dask-flow": ("bench", {"cluster": {"mode": "pods"}}),
@@ -38,14 +47,15 @@ RELEASES: dict[str, tuple[str, dict[str, Any]]] = {
     "static": ("static", {"cluster": {"mode": "static"}, "static": {"enabled": True, "worker": {"replicas": WORKERS}}}),
 }
 
-# The time at which the first task was done, by the clock of the node that all run on, and the runner's memory.
+# When the first task and the last were done, by the clock of the node that all run on, and the runner's memory.
 FLOW = (
     f"{MEBIBYTES}\nimport time\n"
     """
 def main(client):
     done = client.submit(time.time).result()
     client.wait_for_workers(2)
-    return f"first-task {done} memory {mebibytes()}"
+    last = client.submit(time.time, pure=False).result()
+    return f"first-task {done} last-task {last} memory {mebibytes()}"
 """
 )
 CLIENT = """
@@ -71,10 +81,7 @@ def main() -> None:
     config.load_kube_config()
     with installed(options.image):
         samples = measure(contenders(options.image), options.runs)
-    firsts = {what: statistics.median(values) for (what, metric), values in samples.items() if metric == FIRST}
-    ratios = {f"first_task/{peer}": firsts["dask-flow"] / firsts[peer] for peer in ("KubeCluster", "DaskJob")}
-    ratios["first_task operator/KubeCluster"] = firsts["operator"] / firsts["KubeCluster"]
-    show(samples, ratios, options.json)
+    judge(samples, LIMITS, options.json)
 
 
 def contenders(image: str) -> dict[str, Callable[[str], None]]:
@@ -147,12 +154,11 @@ def one_run(name: str, begin: Callable[[str], None]) -> dict[str, float]:
     runner, gone = follow(name, version)
     log = client.CoreV1Api().read_namespaced_pod_log(runner, NAMESPACE)
     delete(name)
-    found = re.search(r"first-task (?P<done>[\d.]+)(?: memory (?P<memory>[\d.]+))?", log)
+    found = re.search(r"first-task (?P<first>[\d.]+)(?: last-task (?P<last>[\d.]+) memory (?P<memory>[\d.]+))?", log)
     if not found:
         print(f"# {name} failed: {log.splitlines()[-1]}", flush=True)
         return {}
-    done = float(found["done"])
-    figures = {FIRST: done - started, "first task → all gone (s)": gone - done}
+    figures = {FIRST: float(found["first"]) - started, GONE: gone - float(found["last"] or found["first"])}
     if found["memory"]:
         figures["runner's memory (MiB)"] = float(found["memory"])
     return figures

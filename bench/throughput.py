@@ -12,11 +12,10 @@ import argparse
 import gc
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +25,7 @@ from dask_flow import Flow, task
 from dask_flow.engine.entry import run_on
 from dask_flow.executors import DaskExecutor, on_client
 from distributed import Client, LocalCluster
-from table import show
+from table import Key, Limit, judge
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("map", "graphs", "pauses", "driver")
@@ -46,7 +45,6 @@ MAP1, MAP3 = "map of 300 (µs/task)", "map of 100 (µs/task)"
 FLOW, LONG_FLOW = "making a flow of 10,000 tasks (s)", "making a flow of 100,000 tasks (s)"
 MEMORY, IMPORT = "driver's peak memory, map of 100,000 (MiB)", "import dask_flow (ms)"
 
-Key = tuple[str, str]
 Samples = dict[Key, list[float]]
 Call = Callable[[Callable[..., Any]], Callable[..., Any]]
 Graph = Callable[[Call, int], Any]
@@ -92,33 +90,6 @@ heavy = [name for name in ("dask", "distributed", "kubernetes") if name in sys.m
 if heavy:
     sys.exit(f"import dask_flow imports {', '.join(heavy)} too")
 """
-
-
-class Limit(NamedTuple):
-    """What a median, divided by another or by `to` itself, is held to: at most `bound`, or at least."""
-
-    of: Key
-    to: Key | float
-    bound: float = 1
-    least: bool = False
-
-    @property
-    def name(self) -> str:
-        (who, what), sign = self.of, "≥" if self.least else "≤"
-        if isinstance(self.to, tuple):
-            ratio = f"{what}: {who} / {self.to[0]}" if self.to[1] == what else f"{who}, {what} / {', '.join(self.to)}"
-        else:
-            ratio = f"{who}, {what} / {self.to:g}"
-        return f"{ratio} ({sign} {self.bound:g})"
-
-    def known(self, medians: Mapping[Key, float]) -> bool:
-        return self.of in medians and (not isinstance(self.to, tuple) or self.to in medians)
-
-    def ratio(self, medians: Mapping[Key, float]) -> float:
-        return medians[self.of] / (medians[self.to] if isinstance(self.to, tuple) else self.to)
-
-    def missed(self, ratio: float) -> bool:
-        return ratio < self.bound if self.least else ratio > self.bound
 
 
 LIMITS = [
@@ -168,16 +139,8 @@ def main() -> None:
             samples, versions = take_turns(contestants(client, options.only), peers, cluster, options.rounds)
         if "driver" in options.only:
             samples |= driver(cluster, options.rounds)
-    medians = {key: statistics.median(values) for key, values in samples.items()}
-    ratios = {limit: limit.ratio(medians) for limit in LIMITS if limit.known(medians)}
-    show(samples, {limit.name: ratio for limit, ratio in ratios.items()}, options.json)
-    print(f"\n{'; '.join(versions)}")
-    for limit in LIMITS:
-        if limit not in ratios:
-            print(f"left out: {limit.name}")
-    missed = [limit.name for limit, ratio in ratios.items() if limit.missed(ratio)]
-    if missed:
-        sys.exit("\n".join(["these limits are missed:", *missed]))
+    print(f"\n{'; '.join(versions)}\n")
+    judge(samples, LIMITS, options.json)
 
 
 def parsed() -> argparse.Namespace:

@@ -6,11 +6,10 @@ Needs helm, KUBECONFIG, and a cluster that has the image. Nothing else should ru
 from __future__ import annotations
 
 import re
-import statistics
 
 from cluster import install, kubectl, namespace, parser, start
 from kubernetes import config
-from table import show
+from table import Limit, judge
 
 NAMESPACE = "dask-flow-tls"
 FLOW = """
@@ -54,9 +53,7 @@ def main() -> None:
             cluster = {"minWorkers": 2, "maxWorkers": 2, "tls": release == "tls"}
             install(NAMESPACE, options.image, {"cluster": cluster, "flow": {"files": {"flow.py": FLOW}}}, release)
         samples = measure(options.runs)
-    medians = {key: statistics.median(values) for key, values in samples.items()}
-    ratios = {f"tls/plain: {what}": medians["tls", what] / medians["plain", what] for what in ("tasks/s", "MiB/s")}
-    show(samples, ratios, options.json)
+    judge(samples, [Limit(("tls", "tasks/s"), ("plain", "tasks/s"), 0.9, least=True)], options.json)
 
 
 def measure(runs: int) -> dict[tuple[str, str], list[float]]:
