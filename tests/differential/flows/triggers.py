@@ -151,6 +151,20 @@ def callable_with_states(lib):
     return flow, {}
 
 
+def callable_with_constants(lib):
+    def named(states):
+        edges = sorted((edge.key, edge.upstream_task.name, edge.downstream_task.name, edge.mapped) for edge in states)
+        lib.note(edges[0][2], edges)
+        return True
+
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        triggered(lib, named)(5, "a longer text")
+        triggered(lib, named, "second")(t.one(), lib.unmapped(None))
+        triggered(lib, named, "mapped").map(t.numbers(), lib.unmapped([1, 2, 3, 4]))
+    return flow, {}
+
+
 def callable_gives_false(lib):
     t = simple_tasks(lib)
     with lib.Flow("flow") as flow:

@@ -15,6 +15,9 @@ from dask_flow.engine.state import Mapped, State, Success
 from dask_flow.engine.work import Work
 from dask_flow.triggers import all_successful
 
+LONGEST_CONSTANT = 8
+"""So many characters of a constant are its name, as in Prefect."""
+
 COLLECT, FLATTEN = "dask-flow-collect", "dask-flow-flatten"
 
 __all__ = ["Given", "Node", "Part", "plan"]
@@ -126,6 +129,8 @@ class Node:
         self.flat = self.flattens and self.upstream[0].mapped
         self.mapped: bool = self.flat or any(each.mapped for each in given)
         self.special = task.trigger is not all_successful or not task.skip_on_upstream_skip
+        self.own_trigger = getattr(task.trigger, "__module__", None) != all_successful.__module__
+        self._constants: dict[str | None, Task] = {}
         self.plain = not (self.special or task.state_handlers or task.timeout or task.log_stdout or task.tags)
         passed = {node for each in given if each.key is not None for node in each.nodes}
         only_order = any(set(each.nodes) - passed for each in given if each.key is None and not each.mapped)
@@ -246,21 +251,28 @@ class Node:
                 if state is not None:
                     states[Edge(node.task, self.task, each.key, each.mapped)] = state
             if not each.nodes and each.key is not None:
-                states[Edge(None, self.task, each.key, each.mapped)] = Success(result=each.value)
+                states[Edge(self._before(each), self.task, each.key, each.mapped)] = Success(result=each.value)
         return states
+
+    def _before(self, given: Given) -> Task | None:
+        """Return the task whose result is an argument; for a constant, what a trigger of the flow's own may ask."""
+        if given.nodes or not self.own_trigger:
+            return given.nodes[0].task if given.nodes else None
+        if given.key not in self._constants:
+            text = repr(given.value)
+            name = text if len(text) <= LONGEST_CONSTANT else f"Constant[{type(given.value).__name__}]"
+            self._constants[given.key] = Task(name)
+        return self._constants[given.key]
 
     def work(self, run_id: str) -> Work:
         """Return what a worker needs of the task."""
-        edges = [
-            Edge(each.nodes[0].task if each.nodes else None, None, each.key, each.mapped) for each in self.arguments
-        ]
-        own_trigger = getattr(self.task.trigger, "__module__", None) != all_successful.__module__
+        edges = [Edge(self._before(each), self.task, each.key, each.mapped) for each in self.arguments]
         return Work(
             self.task,
             run_id,
             tuple(each.key for each in self.arguments),
             tuple(each.mapped for each in self.arguments),
-            tuple(edges) if own_trigger else tuple(range(len(edges))),
+            tuple(edges) if self.own_trigger else tuple(range(len(edges))),
         )
 
 
