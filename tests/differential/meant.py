@@ -88,6 +88,14 @@ MEANT = [
         shown=("tasks/same#2/message", "At least one upstream state has an unmappable result."),
     ),
     Meant(
+        "`ifelse` or `switch` with a list of tasks",
+        "All tasks in the lists run, with a warning",
+        "`InputError`, which says `with case(…)`",
+        "They are not what the condition is for.",
+        "control_flow.list_of_tasks_as_a_branch",
+        shown=("error", "*with case(task, True)*"),
+    ),
+    Meant(
         "A task function with `*args`",
         "`ValueError` when the task is made",
         "`InputError` when it is called with such arguments",

@@ -124,6 +124,8 @@ def test_spec_is_found_beside_the_flow(tmp_path):
             "DaskExecutor(cluster_kwargs={'memory_limit': …}) has no effect",
         ),
         (lambda: declared(executor=DaskExecutor(adapt_kwargs={"worker_key": len})), "adapt_kwargs={'worker_key': …})"),
+        (lambda: DaskExecutor(watch_worker_status=True), "DaskExecutor(watch_worker_status=…) has no effect here"),
+        (lambda: DaskExecutor(disable_cancellation_event=True), "DaskExecutor(disable_cancellation_event=…) has no"),
         (lambda: declared(executor=LocalDaskExecutor(debug=False)), "LocalDaskExecutor(debug=…) has no effect"),
         (lambda: declared(executor=LocalDaskExecutor("sync")), "LocalDaskExecutor(scheduler='sync') has no effect"),
         (lambda: Flow("f", tasks=[do()]).run(run_on_schedule=True), "run_on_schedule has no effect here; set run.sch"),

@@ -37,6 +37,22 @@ def one():
     return 1
 
 
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("core.parameter", ["Parameter"]),
+        ("core.flow", ["Flow"]),
+        ("core.task", ["Task", "Parameter"]),
+        ("tasks.control_flow.conditional", ["switch", "ifelse", "merge"]),
+        ("tasks.control_flow.case", ["case"]),
+    ],
+)
+def test_paths_that_prefects_own_modules_have_are_here(module, names):
+    found = importlib.import_module(f"dask_flow.{module}")
+
+    assert all(hasattr(found, name) for name in names)
+
+
 def test_modules_that_are_not_here_are_known():
     assert set(MODULES) <= INSTEAD.keys()
 

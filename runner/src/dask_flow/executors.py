@@ -131,8 +131,13 @@ class DaskExecutor(Executor):
     client_kwargs: Mapping[str, Any] | None = None
     debug: bool | None = None
     performance_report_path: str | None = None
+    disable_cancellation_event: bool = False
+    watch_worker_status: bool | None = None
 
     def __post_init__(self) -> None:
+        for name in ("disable_cancellation_event", "watch_worker_status"):
+            if getattr(self, name):
+                log.warning("DaskExecutor(%s=…) has no effect here: it was for a fault of Prefect's engine", name)
         if self.address is not None and (self.cluster_class or self.cluster_kwargs or self.adapt_kwargs):
             raise InputError(
                 "DaskExecutor: address is for a cluster that is there, cluster_class, cluster_kwargs and adapt_kwargs "

@@ -263,3 +263,10 @@ def merge_of_lists(lib):
             second = [t.same(3), t.same(4)]
         lib.control_flow.merge(first, second)
     return flow, {}
+
+
+def list_of_tasks_as_a_branch(lib):
+    t = simple_tasks(lib)
+    with lib.Flow("flow") as flow:
+        lib.control_flow.ifelse(t.same(x=True), [t.same("a"), t.same("b")], t.same("no"))
+    return flow, {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from dask_flow.core import Flow, Task, tags
 from dask_flow.core.task import FunctionTask
+from dask_flow.errors import InputError
 from dask_flow.run_context import context
 from dask_flow.tasks.control_flow.case import CompareValue, case
 from dask_flow.triggers import not_all_skipped
@@ -29,6 +30,11 @@ def switch(condition: Task, cases: Mapping[Any, Any], mapped: bool = False) -> N
     """Run the task whose key equals the condition's result, and skip the others."""
     with tags("switch"):
         for value, chosen in cases.items():
+            if not isinstance(chosen, Task):
+                raise InputError(
+                    f"the branch for {value!r} must be one task, not {chosen!r:.60}; for several of them: "
+                    f"`with case(task, {value!r}):`"
+                )
             match = CompareValue(value).bind(value=condition, mapped=mapped)
             context["flow"].set_dependencies(chosen, upstream_tasks=[match], mapped=mapped)
 
