@@ -27,22 +27,30 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
     if settings.worker_spec:
         log.warning("the local cluster has no pods: %s has no effect", settings.worker_spec)
     with history("local cluster started"):
+        import dask
         from dask.system import CPU_COUNT
         from distributed import Client, LocalCluster
 
         from dask_flow.clusters.dask_logs import keep_info, saved_at_the_end
 
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        local = LocalCluster(
-            n_workers=settings.min_workers,
-            threads_per_worker=max(1, CPU_COUNT // settings.max_workers),
-            silence_logs=logging.ERROR,
-        )
+        with dask.config.set({"distributed.scheduler.work-stealing": settings.work_stealing}):
+            local = LocalCluster(
+                n_workers=settings.min_workers,
+                threads_per_worker=max(1, CPU_COUNT // settings.max_workers),
+                silence_logs=logging.ERROR,
+            )
     with local, Client(local) as client:
         log.info("dashboard: %s", client.dashboard_link)
         if history.logs:
             keep_info(client, workers=True)
         saved_at_the_end(client, history)
         if settings.adaptive:
-            local.adapt(minimum=settings.min_workers, maximum=settings.max_workers)
+            local.adapt(
+                minimum=settings.min_workers,
+                maximum=settings.max_workers,
+                interval=settings.adaptive_interval,
+                target_duration=settings.adaptive_target_duration,
+                wait_count=settings.adaptive_wait_count,
+            )
         yield client
