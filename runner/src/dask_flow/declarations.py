@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from dask_flow import image_names
 from dask_flow.errors import InputError
-from dask_flow.executors import Executor, LocalExecutor
+from dask_flow.executors import Executor, LocalExecutor, check_types
 
 __all__ = [
     "DaskKubernetesEnvironment",
@@ -59,6 +59,7 @@ class Declaration:
     """Fields that are an error, and what to do instead."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if value == field.default or (value in ((), [], {}) and field.default is None):
@@ -101,14 +102,9 @@ class DaskKubernetesEnvironment(Declaration):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._say_deprecated()
-        for name in ("work_stealing", "scheduler_logs", "log_k8s_errors"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(
-                    f"DaskKubernetesEnvironment: {name} must be True or False, not {getattr(self, name)!r}"
-                )
         for name in ("min_workers", "max_workers"):
             count = getattr(self, name)
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            if count < 1:
                 raise InputError(
                     f"DaskKubernetesEnvironment: {name} must be a whole number of at least 1, not {count!r}"
                 )
@@ -277,11 +273,11 @@ class Docker(Declaration):
     }
 
     def __post_init__(self) -> None:
+        if isinstance(self.python_dependencies, str):
+            raise InputError(f"Docker: python_dependencies must be a list: [{self.python_dependencies!r}]")
         super().__post_init__()
         if self.base_image and self.dockerfile:
             raise InputError("Docker: give one of base_image and dockerfile, not both")
-        if isinstance(self.python_dependencies, str):
-            raise InputError(f"Docker: python_dependencies must be a list: [{self.python_dependencies!r}]")
         if self.stored_as_script and not self.path:
             raise InputError("Docker(stored_as_script=True) needs path=, where the flow's file is in the image")
         if self.path and not (self.path.startswith("/") and self.path.endswith(".py")):

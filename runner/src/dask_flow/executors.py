@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,9 +47,42 @@ ADAPT_SETTINGS = {
 """What `Cluster.adapt` of distributed calls the settings of a run."""
 
 
+KINDS: dict[str, tuple[Any, str]] = {
+    "None": (type(None), ""),
+    "bool": (bool, "True or False"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str, os.PathLike), "a text"),
+    "Mapping": (Mapping, "a dict"),
+    "Iterable": (Iterable, "a list"),
+    "Callable": (Callable, "a function"),
+}
+"""The types that what a flow declares has in its annotations, and how an error says them."""
+
+
+def check_types(declaration: Any) -> None:
+    """Raise InputError for a declaration's argument that is not of the type which its annotation says."""
+    for field in dataclasses.fields(declaration):
+        value = getattr(declaration, field.name)
+        kinds = [each.partition("[")[0] for each in str(field.type).split(" | ")]
+        if set(kinds) <= KINDS.keys() and not any(_is_of(value, kind) for kind in kinds):
+            wanted = " or ".join(KINDS[kind][1] for kind in kinds if kind != "None")
+            raise InputError(
+                f"flow declaration {type(declaration).__name__}: {field.name} must be {wanted}, not {value!r:.60}"
+            )
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    mistaken = (kind == "Iterable" and isinstance(value, str)) or (kind != "bool" and isinstance(value, bool))
+    return isinstance(value, KINDS[kind][0]) and not mistaken
+
+
 @dataclasses.dataclass(frozen=True)
 class Executor:
     """What opens a backend."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     def settings(self) -> dict[str, Any]:
         """Return what this means for `dask-flow run`, by the names of RunSettings."""
@@ -86,6 +120,7 @@ class LocalDaskExecutor(Executor):
     debug: bool | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scheduler not in SCHEDULERS:
             raise InputError(
                 f"LocalDaskExecutor: scheduler must be one of {', '.join(SCHEDULERS)}, not {self.scheduler!r}"
@@ -135,6 +170,7 @@ class DaskExecutor(Executor):
     watch_worker_status: bool | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("disable_cancellation_event", "watch_worker_status"):
             if getattr(self, name):
                 log.warning("DaskExecutor(%s=…) has no effect here: it was for a fault of Prefect's engine", name)
@@ -197,6 +233,9 @@ class DaskExecutor(Executor):
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(f"DaskExecutor: there is no cluster_class {self.cluster_class!r}: {error}") from error
         return found
+
+
+KINDS["Executor"] = (Executor, "an executor of dask_flow.executors")
 
 
 def _say_unused(executor: Executor, given: Mapping[str, bool]) -> None:
