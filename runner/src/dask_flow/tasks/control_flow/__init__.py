@@ -32,8 +32,8 @@ def switch(condition: Task, cases: Mapping[Any, Any], mapped: bool = False) -> N
         for value, chosen in cases.items():
             if not isinstance(chosen, Task):
                 raise InputError(
-                    f"the branch for {value!r} must be one task, not {chosen!r:.60}; for several of them: "
-                    f"`with case(task, {value!r}):`"
+                    f"flow {context['flow'].name!r}: the branch for {value!r} must be one task, not {chosen!r:.60}; "
+                    f"for several of them: `with case(task, {value!r}):`"
                 )
             match = CompareValue(value).bind(value=condition, mapped=mapped)
             context["flow"].set_dependencies(chosen, upstream_tasks=[match], mapped=mapped)
