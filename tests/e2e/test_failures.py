@@ -167,7 +167,7 @@ def test_other_versions_in_the_workers_are_refused_with_a_table(namespace):
 
 
 def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
-    namespace.install(flow=flow(SLOW, params={"seconds": 5}), run={"backoffLimit": 1})
+    namespace.install(flow=flow(SLOW, params={"seconds": 20}), run={"backoffLimit": 1})
     before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
@@ -185,7 +185,7 @@ def test_killed_scheduler_is_another_attempt_on_a_fresh_cluster(namespace):
 
 
 def test_killed_runner_leaves_nothing_and_is_another_attempt(namespace):
-    namespace.install(flow=flow(SLOW, params={"seconds": 3}), run={"backoffLimit": 1})
+    namespace.install(flow=flow(SLOW, params={"seconds": 20}), run={"backoffLimit": 1})
     before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
@@ -217,7 +217,7 @@ def test_next_attempt_makes_room_before_it_asks_for_pods(namespace):
 
 
 def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
-    namespace.install(flow=flow(SQUARES), cluster={"minWorkers": 2, "maxWorkers": 2})
+    namespace.install(flow=flow(SQUARES, params={"count": 40}), cluster={"minWorkers": 2, "maxWorkers": 2})
     before = namespace.objects()
     namespace.start()
     _, worker = namespace.running_worker()
@@ -226,7 +226,7 @@ def test_killed_worker_is_replaced_and_its_tasks_run_again(namespace):
     end = namespace.finish()
 
     assert end.exit_code == 0, end.log
-    assert "result of main: 506" in end.log
+    assert f"result of main: {sum(n * n for n in range(40))}" in end.log
     assert f"pod {worker} ended: container worker: Error, exit code 137" in end.log
     assert namespace.left(before) == set()
 
@@ -304,7 +304,7 @@ def main(client):
 
 
 def test_suspended_run_leaves_nothing_and_starts_afresh_when_resumed(namespace):
-    namespace.install(flow=flow(SLOW, params={"seconds": 3}))
+    namespace.install(flow=flow(SLOW, params={"seconds": 20}))
     before = namespace.objects()
     namespace.start()
     namespace.running_worker()
@@ -348,7 +348,7 @@ def test_deleted_namespace_is_gone_soon(namespace):
 
 @pytest.mark.parametrize("kill", ["process", "pod"])
 def test_scheduler_pod_that_ends_is_another_attempt(namespace, kill):
-    namespace.install(flow=flow(SLOW, params={"seconds": 6}), cluster={"scheduler": "pod"}, run={"backoffLimit": 1})
+    namespace.install(flow=flow(SLOW, params={"seconds": 20}), cluster={"scheduler": "pod"}, run={"backoffLimit": 1})
     before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
@@ -380,9 +380,10 @@ def wait_for_the_nodes_heartbeat(namespace):
 
 @OWN_NODE
 @pytest.mark.alone
-@pytest.mark.parametrize("seconds", [75, 20], ids=["while-it-runs", "as-it-ends"])
+@pytest.mark.parametrize("seconds", [100, 20], ids=["while-it-runs", "as-it-ends"])
 def test_api_server_may_be_away_for_a_minute(namespace, seconds):
-    namespace.install(flow=flow(SQUARES, params={"count": seconds, "seconds": 1.0}), run={"backoffLimit": 0})
+    squares = flow(SQUARES, params={"count": seconds, "seconds": 1.0})
+    namespace.install(flow=squares, cluster={"maxWorkers": 1}, run={"backoffLimit": 0})
     before = namespace.objects()
     namespace.start()
     runner, _ = namespace.running_worker()
@@ -392,9 +393,11 @@ def test_api_server_may_be_away_for_a_minute(namespace, seconds):
         time.sleep(60)
     finally:
         run(ROOT / "tests/node/apiserver", "start")
-        wait_for_the_nodes_heartbeat(namespace)
+    log = namespace.wait_for(lambda: namespace.kubectl("logs", runner, check=False), "the runner's log")
+    wait_for_the_nodes_heartbeat(namespace)
     end = namespace.finish()
 
+    assert ("flow ran" in log) == (seconds == 20), log
     assert (end.condition, end.exit_code) == ("Complete", 0), end.log
     assert f"result of main: {sum(n * n for n in range(seconds))}" in end.log
     assert namespace.objects() - before == {f"pod/{runner}"}

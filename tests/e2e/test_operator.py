@@ -166,7 +166,7 @@ def test_deleted_job_leaves_nothing(watched):
 
 
 def test_cluster_of_a_killed_runner_is_deleted_when_it_was_idle_for_long(watched):
-    install(watched, SLOW, params={"seconds": 3})
+    install(watched, SLOW, params={"seconds": 20})
     watched.start()
     runner, _ = watched.running_worker()
     set_idle_timeout(watched, 5)
@@ -179,7 +179,7 @@ def test_cluster_of_a_killed_runner_is_deleted_when_it_was_idle_for_long(watched
 
 
 def test_next_attempt_of_a_killed_runner_deletes_the_first_ones_cluster(watched):
-    install(watched, SLOW, params={"seconds": 3}, backoff_limit=1)
+    install(watched, SLOW, params={"seconds": 20}, backoff_limit=1)
     watched.start()
     runner, _ = watched.running_worker()
 
@@ -206,7 +206,7 @@ def test_flow_that_leaves_the_cluster_idle_goes_on(watched):
 
 
 def test_restarted_scheduler_is_another_attempt(watched):
-    install(watched, SLOW, params={"seconds": 6}, backoff_limit=1)
+    install(watched, SLOW, params={"seconds": 20}, backoff_limit=1)
     watched.start()
     runner, _ = watched.running_worker()
     (scheduler,) = watched.get("pods", "-l", "dask.org/component=scheduler")["items"]

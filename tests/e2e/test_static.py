@@ -47,9 +47,9 @@ def total(numbers):
     return sum(numbers)
 
 with Flow("sum") as flow:
-    total(square.map(list(range(120))))
+    total(square.map(list(range(400))))
 """
-SUM_IS = f"result of total: {sum(n * n for n in range(120))}"
+SUM_IS = f"result of total: {sum(n * n for n in range(400))}"
 TAGGED = """
 import socket
 from dask_flow import Flow, task
@@ -125,19 +125,20 @@ def test_flows_run_on_it_side_by_side_and_uninstalling_leaves_nothing(namespace)
 def test_rolling_update_in_the_middle_of_a_flow_costs_no_result(namespace):
     install(namespace, flow=flow(SUM))
     namespace.start()
-    namespace.wait_for_log("workers there")
+    runner = namespace.wait_for_log("workers there")
     before = {pod["metadata"]["name"] for pod in namespace.get("pods", "-l", WORKERS)["items"]}
 
     restart(namespace, "r-dask-flow-worker")
+    phase = namespace.get("pod", runner)["status"]["phase"]
     after = {pod["metadata"]["name"] for pod in namespace.get("pods", "-l", WORKERS)["items"]}
     end = namespace.finish()
 
-    assert len(after - before) == 2
+    assert (len(after - before), phase) == (2, "Running")
     assert (end.exit_code, SUM_IS in end.log) == (0, True), end.log
 
 
 def test_killed_scheduler_is_another_attempt_on_the_same_cluster(namespace):
-    install(namespace, flow=flow(SLOW, params={"seconds": 8}), run={"backoffLimit": 1})
+    install(namespace, flow=flow(SLOW, params={"seconds": 20}), run={"backoffLimit": 1})
     namespace.start()
     runner = namespace.wait_for_log("workers there")
 
