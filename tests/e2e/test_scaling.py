@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from namespaces import UP_AND_DOWN, flow
 
 
@@ -29,6 +30,7 @@ def test_pods_of_several_workers_grow_and_shrink_as_a_whole(namespace):
     assert not re.search(r"requested: .*-worker-[2-9]", end.log)
 
 
+@pytest.mark.timeout(900)
 def test_twenty_runs_in_a_row_leave_nothing(namespace):
     namespace.install(flow=flow("def main(client): return client.submit(pow, 2, 10).result()\n"))
     before = namespace.objects()
