@@ -82,6 +82,14 @@ def test_cluster_that_is_named_and_cannot_be_asked_is_an_error(validate, tmp_pat
     assert done.stdout == ""
 
 
+def test_what_the_operator_is_given_is_printed(validate):
+    done = validate("--cluster", "operator", "-n", "jobs")
+
+    assert done.exit_code == 0, done.output
+    (cluster,) = yaml.safe_load_all(done.stdout)
+    assert (cluster["kind"], cluster["metadata"]["namespace"]) == ("DaskCluster", "jobs")
+
+
 class Kube:
     """An API server that takes every pod, with these quotas, and a user who may do all but what is refused.
 

@@ -239,6 +239,8 @@ def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: An
 def validate(connection: Connection, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
     """Print the pods that `run` with the same options would create in Kubernetes, or all that is wrong with them.
 
+    With --cluster operator, that is the DaskCluster by which the Dask operator makes them.
+
     With a cluster at hand, the one that kubectl would use, it is asked too: it checks the pods as if they were created,
     quotas, and whether you may do what a runner does. Nothing is created.
     """
@@ -251,7 +253,7 @@ def validate(connection: Connection, params: tuple[str, ...], args: tuple[str, .
     given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
     kube = cluster_at_hand(connection)
     planned = plan(given, connection.namespace or (kube.namespace if kube else "default"))
-    click.echo(yaml.safe_dump_all(planned.pods, sort_keys=False), nl=False)
+    click.echo(yaml.safe_dump_all(planned.manifests, sort_keys=False), nl=False)
     review(planned, kube)
 
 
