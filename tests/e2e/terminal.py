@@ -19,6 +19,8 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
         variables = {**os.environ, "TERM": "xterm-256color", **env}
+        # A terminal's processes hear Ctrl-C, even if those that run in the background here are to ignore it.
+        command = ["env", "--default-signal=INT", *command]
         self.process = subprocess.Popen(command, start_new_session=True, env=variables, **streams)
         os.close(theirs)
         self._ours = ours

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
+from dask_flow.clusters import operator_objects
 from dask_flow.clusters.deadline import Deadline
 from dask_flow.clusters.operator_cluster import OperatorCluster, connected
 from dask_flow.clusters.operator_objects import OperatorObjects
@@ -251,6 +252,34 @@ def test_cluster_is_made_strictly_and_deleted_with_its_pods_first():
         ("delete", clusters, True),
         ("delete", autoscalers, True),
     ]
+
+
+class Namesake(FakeKube):
+    """Has a cluster of the same name for some looks."""
+
+    def __init__(self, looks, **options):
+        super().__init__(**options)
+        self.looks = looks
+
+    def list_all(self, kind, *, labelSelector):  # noqa: N803 - the API's
+        assert labelSelector == IDENTITY.selector
+        if not self.known:
+            raise UnknownKindError(f"GET {kind}: 404 page not found")
+        self.looks -= 1
+        return [{"metadata": {"name": IDENTITY.cluster_name}}] if self.looks >= 0 else []
+
+
+def test_cluster_of_an_earlier_pod_of_the_same_name_is_deleted_and_waited_for(monkeypatch):
+    monkeypatch.setattr(operator_objects, "NAMESAKE_SECONDS", 0.01)
+    kube = Namesake(looks=5)
+
+    objects(kube).wait_for_namesake(Deadline(60))
+
+    assert [what for what, *_ in kube.asked] == ["delete", "delete"]
+    with pytest.raises(StartupError, match="of an earlier run is still being deleted after 0 s"):
+        objects(Namesake(looks=99)).wait_for_namesake(Deadline(0))
+    objects(Namesake(looks=0)).wait_for_namesake(Deadline(0))
+    objects(Namesake(looks=0, known=False)).wait_for_namesake(Deadline(0))
 
 
 def test_cluster_that_nobody_takes_up_is_an_error_and_a_pod_is_a_sign():

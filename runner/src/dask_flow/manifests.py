@@ -40,6 +40,7 @@ TLS_PATH = "/etc/dask-flow/tls"
 # All of Dask's but distributed.http.proxy, by which the dashboard could be made to reach any address.
 DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
+DASK_WORKER_GROUPS = "daskworkergroups.kubernetes.dask.org"
 HTTP_ROUTES = [
     f"distributed.http.{name}"
     for name in ("scheduler.prometheus", "scheduler.info", "scheduler.json", "health", "statics")
@@ -50,7 +51,7 @@ OPERATOR_ROUTES = ["distributed.http.scheduler.api"]
 OPERATOR_PERMISSIONS = {
     DASK_CLUSTERS: ("get", "list", "create", "deletecollection"),
     DASK_AUTOSCALERS: ("create", "deletecollection"),
-    "daskworkergroups.kubernetes.dask.org": ("list",),
+    DASK_WORKER_GROUPS: ("list",),
     "pods": ("get", "list", "watch"),
     "services": ("get", "list"),
     "events": ("watch",),

@@ -37,6 +37,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
             objects, settings, identity = attempt_of(OperatorObjects, settings, history)
             stack.callback(clean_up, objects, history)
             objects.delete_leftovers()
+            objects.wait_for_namesake(deadline)
             objects.create_cluster()
         with history("scheduler started"):
             from distributed import Client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from dask_flow.errors import StartupError
 from dask_flow.kube import ExistsError, Kube
 from dask_flow.kube_refusals import UnknownKindError
 from dask_flow.log import listed
-from dask_flow.manifests import DASK_AUTOSCALERS, DASK_CLUSTERS, RunIdentity
+from dask_flow.manifests import DASK_AUTOSCALERS, DASK_CLUSTERS, DASK_WORKER_GROUPS, RunIdentity
 from dask_flow.pod_status import Problem, ends, refusal
 from dask_flow.settings import RunSettings
 from dask_flow.specs import Templates
@@ -25,6 +26,8 @@ __all__ = ["NOT_INSTALLED", "OperatorObjects"]
 log = logging.getLogger(__name__)
 
 TAKEN_UP_SECONDS = 8
+NAMESAKE_SECONDS = 0.5
+OPERATED = (DASK_CLUSTERS, DASK_WORKER_GROUPS)
 # Kubernetes cuts the prefix of generated names to what leaves room for five more characters.
 GENERATED_PREFIX_LIMIT = 58
 NOT_NORMAL = "type!=Normal"
@@ -54,6 +57,31 @@ class OperatorObjects(Attempt):
         if left:
             log.info("deleting clusters of an earlier attempt: %s", listed(left))
             self._kube.wait_until_deleted(selector, CLEAN_UP_TIMEOUT_SECONDS)
+
+    def wait_for_namesake(self, deadline: Deadline) -> None:
+        """Have the cluster of an earlier pod of this name be gone: the operator would take what is left for ours.
+
+        Raises StartupError if it does not go.
+        """
+        deleted = False
+        while self._namesakes():
+            if not deadline.left:
+                raise StartupError(
+                    f"DaskCluster {self.name} of an earlier run is still being deleted after {deadline.seconds:g} s; "
+                    "look whether the Dask operator runs"
+                )
+            if not deleted:
+                log.info("waiting for the end of DaskCluster %s of an earlier run", self.name)
+                for kind in self._kinds:
+                    self._delete(kind, self._identity.selector)
+                deleted = True
+            time.sleep(NAMESAKE_SECONDS)
+
+    def _namesakes(self) -> list[dict[str, Any]]:
+        selector = self._identity.selector
+        with suppress(UnknownKindError):
+            return [each for kind in OPERATED for each in self._kube.list_all(kind, labelSelector=selector)]
+        return []
 
     def create_cluster(self) -> None:
         """Ask for the cluster. Raises StartupError if Kubernetes knows no such thing, InputError for a bad spec."""
