@@ -19,7 +19,7 @@ from dask_flow import __version__
 from dask_flow.cli_connection import Connection, connection_options
 from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.graph import FORMATS as GRAPH_FORMATS
-from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings
+from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings, may_stay
 
 __all__ = ["cli", "main", "option", "run_options"]
 
@@ -43,7 +43,7 @@ def _unless_asked_for(other: str) -> Callable[[click.Context, click.Parameter, A
 
     def value_of(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         own, others = (context.get_parameter_source(name) for name in (str(parameter.name), other))
-        ruled_out = other == "address" or context.params.get(other) not in {None, "auto", "static"}
+        ruled_out = other == "address" or not may_stay(context.params.get(other))
         asked = (own, others) == (ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
         return None if asked and ruled_out else value
 

@@ -89,10 +89,9 @@ def run_names(context: click.Context, parameter: click.Parameter, incomplete: st
 
     def ask() -> None:
         from dask_flow.remote.runs import find
-        from dask_flow.user_kube import UserKube
 
         given = context.params
-        kube = UserKube.from_kubeconfig(given.get("namespace"), given.get("context"), given.get("kubeconfig"))
+        kube = Connection(given.get("namespace"), given.get("context"), given.get("kubeconfig")).kube()
         names.extend(run.name for run in find(kube))
 
     def ask_quietly() -> None:

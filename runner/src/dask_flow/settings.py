@@ -12,7 +12,7 @@ from typing import Any
 
 from dask_flow.errors import InputError
 
-__all__ = ["BUILDERS", "CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "resolve"]
+__all__ = ["BUILDERS", "CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "may_stay", "resolve"]
 
 CLUSTER_MODES = ("auto", "local", "pods", "operator", "static")
 LOG_FORMATS = ("text", "json")
@@ -74,6 +74,11 @@ class RunSettings:
         return dataclasses.replace(self, min_workers=count, max_workers=max(count, self.max_workers))
 
 
+def may_stay(cluster: str | None) -> bool:
+    """Return whether this kind of cluster, if any is asked for, may be one that an address names."""
+    return cluster in {None, "auto", "static"}
+
+
 def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kubernetes: bool | None = None) -> RunSettings:
     """Merge what the user gave over what the flow declares over the defaults, and check the result.
 
@@ -87,7 +92,7 @@ def resolve(given: Mapping[str, Any], declared: Mapping[str, Any], *, in_kuberne
         default = SPEC_FOLDER / f"{name}.yaml"
         if name not in merged and default.exists():
             merged[name] = default
-    if given.get("cluster") not in (None, "auto", "static") and given.get("address") is None:
+    if not may_stay(given.get("cluster")) and given.get("address") is None:
         merged.pop("address", None)  # what the user asks for wins over the address that the flow declares
     if given.get("address") and given.get("cluster") is None:
         merged.pop("cluster", None)  # and over the kind of cluster

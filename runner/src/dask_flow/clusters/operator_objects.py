@@ -63,18 +63,17 @@ class OperatorObjects(Attempt):
 
         Raises StartupError if it does not go.
         """
-        deleted = False
+        if not self._namesakes():
+            return
+        log.info("waiting for the end of DaskCluster %s of an earlier run", self.name)
+        for kind in self._kinds:
+            self._delete(kind, self._identity.selector)
         while self._namesakes():
             if not deadline.left:
                 raise StartupError(
                     f"DaskCluster {self.name} of an earlier run is still being deleted after {deadline.seconds:g} s; "
                     "look whether the Dask operator runs"
                 )
-            if not deleted:
-                log.info("waiting for the end of DaskCluster %s of an earlier run", self.name)
-                for kind in self._kinds:
-                    self._delete(kind, self._identity.selector)
-                deleted = True
             time.sleep(NAMESAKE_SECONDS)
 
     def _namesakes(self) -> list[dict[str, Any]]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dask_flow.remote.releases import RUNNER
-from dask_flow.settings import RunSettings
+from dask_flow.settings import RunSettings, may_stay
 
 __all__ = ["address_of", "literal", "option_of", "runner_of", "startup_timeout_of", "target_of"]
 
 
 def runner_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the runner's container of a Job; an empty one if it has none."""
+    """Return the runner's container of a Job, or of a CronJob's template of Jobs; an empty one if it has none."""
     containers = job["spec"]["template"]["spec"]["containers"]
     return next((each for each in containers if each["name"] == RUNNER), {})
 
@@ -35,8 +35,7 @@ def target_of(container: Mapping[str, Any]) -> str:
 def address_of(container: Mapping[str, Any]) -> str | None:
     """Return the scheduler's address that a runner was given; None if its cluster is its own, as far as is known."""
     kind = _of_arguments(container, "cluster")
-    own = kind not in {None, "auto", "static"}
-    return _of_arguments(container, "address") or (None if own else _of_environment(container, "address"))
+    return _of_arguments(container, "address") or (_of_environment(container, "address") if may_stay(kind) else None)
 
 
 def startup_timeout_of(job: Mapping[str, Any]) -> float:

@@ -16,8 +16,9 @@ import click
 
 from dask_flow.errors import InputError, NoModuleError
 from dask_flow.kube_refusals import ExistsError
+from dask_flow.remote.given import runner_of
 from dask_flow.remote.job import FOLDER, Manifest, Submission, config_map, job, owner
-from dask_flow.remote.releases import JOBS, RUNNER
+from dask_flow.remote.releases import JOBS
 from dask_flow.targets import Shipment, shipment
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ def create(kube: UserKube, cron_job: Mapping[str, Any], submission: Submission) 
 
 def image_of(cron_job: Mapping[str, Any]) -> str:
     """Return the image of a release's runner."""
-    containers = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    return str(next(each["image"] for each in containers if each["name"] == RUNNER))
+    return str(runner_of(cron_job["spec"]["jobTemplate"])["image"])
 
 
 def run_arguments(options: Iterable[click.Parameter], values: Mapping[str, Any]) -> list[str]:

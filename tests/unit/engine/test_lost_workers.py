@@ -10,7 +10,7 @@ import pytest
 from dask_flow import Flow, task
 from dask_flow.engine.entry import run_on
 from dask_flow.executors import DaskExecutor, on_client
-from distributed import Client, LocalCluster, get_worker
+from distributed import LocalCluster, get_worker
 
 ITEMS = 60
 LAST_OF_THE_FIRST_HALF = ITEMS // 2
@@ -20,12 +20,6 @@ LAST_OF_THE_FIRST_HALF = ITEMS // 2
 def cluster():
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
-
-
-@pytest.fixture
-def client(cluster):
-    with Client(cluster) as client:
-        yield client
 
 
 class Halt:
