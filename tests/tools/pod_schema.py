@@ -1,8 +1,11 @@
 """Print the JSON Schema of a Pod and a Job, from what a Kubernetes API server publishes. Usage: pod_schema.py >FILE.
 
-`kubectl` must reach a server. Beyond what it publishes are the forms of names, ports and quantities, from its docs:
+`kubectl` must reach a server. Beyond what it publishes are the forms of names, ports, quantities and images, and the
+bounds of numbers, from its docs:
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+https://pkg.go.dev/github.com/distribution/reference
 """
 
 import json
@@ -28,6 +31,15 @@ KEY = (
     "and a domain and '/' before it or not"
 )
 PORT = {"minimum": 1, "maximum": 65535}
+MAX_INT32 = 2**31 - 1
+ID = {"minimum": 0, "maximum": MAX_INT32}
+AT_LEAST_ONE = {"minimum": 1, "maximum": MAX_INT32}
+WEIGHT = {"minimum": 1, "maximum": 100}
+MODE = {"minimum": 0, "maximum": 0o777}
+HOST = (
+    r"([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[A-Fa-f0-9:]+\])(:[0-9]+)?"
+)
+PART = "[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
 
 
 def form(description, pattern, **more):
@@ -74,10 +86,42 @@ FORMS = {
         rf"^(cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/[^/]+){END}",
         examples=["cpu", "memory", "ephemeral-storage", "nvidia.com/gpu"],
     ),
+    "Image": form(
+        "an image name such as registry.example.org/team/dask:1",
+        rf"^({HOST}/)?{PART}(/{PART})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@[a-z0-9+._-]+:[a-f0-9]{{32,}})?{END}",
+        examples=[],
+    ),
+    "NotEmpty": form("a text that is not empty", "^.", examples=[]),
+    "RelativePath": form("a path that begins with no / and has no '..'", r"^(?!/)(?!(.*/)?\.\.(/|$))", examples=[]),
+    "FieldPath": form(
+        "a field of the pod, such as metadata.name or status.podIP",
+        rf"^(metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['[^']+'\])|spec\.(nodeName|"
+        rf"serviceAccountName)|status\.(hostIPs?|podIPs?)){END}",
+        examples=["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP"],
+    ),
+    "ContainerResource": form(
+        "limits. or requests. and cpu, memory, ephemeral-storage or hugepages-SIZE",
+        rf"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+){END}",
+        examples=["limits.cpu", "limits.memory", "requests.cpu", "requests.memory"],
+    ),
 }
 LABELS = {"propertyNames": {"$ref": "#/$defs/LabelKey"}, "additionalProperties": {"$ref": "#/$defs/LabelValue"}}
 RESOURCES = {"propertyNames": {"$ref": "#/$defs/ResourceName"}}
 FORM_OF = {
+    "Container.image": "Image",
+    "EphemeralContainer.image": "Image",
+    "PodSpec.nodeName": "Subdomain",
+    "Toleration.value": "LabelValue",
+    "PodAffinityTerm.topologyKey": "LabelKey",
+    "LabelSelectorRequirement.key": "LabelKey",
+    "NodeSelectorRequirement.key": "LabelKey",
+    "HostPathVolumeSource.path": "NotEmpty",
+    "PersistentVolumeClaimVolumeSource.claimName": "NotEmpty",
+    "VolumeMount.mountPath": "NotEmpty",
+    "VolumeMount.subPath": "RelativePath",
+    "KeyToPath.path": "RelativePath",
+    "ObjectFieldSelector.fieldPath": "FieldPath",
+    "ResourceFieldSelector.resource": "ContainerResource",
     "Container.name": "Label",
     "EphemeralContainer.name": "Label",
     "Volume.name": "Label",
@@ -103,6 +147,7 @@ REQUIRED = {
     "ConfigMapKeySelector": "name",
     "ConfigMapProjection": "name",
     "ConfigMapVolumeSource": "name",
+    "ExecAction": "command",
     "Job": "spec",
     "SecretEnvSource": "name",
     "SecretKeySelector": "name",
@@ -120,6 +165,22 @@ BOUNDS = {
     "ObjectMeta.annotations": {"propertyNames": {"$ref": "#/$defs/AnnotationKey"}},
     "ResourceRequirements.limits": RESOURCES,
     "ResourceRequirements.requests": RESOURCES,
+    "Container.ports": {MAP_KEYS: ["name"]},
+    "ContainerResizePolicy.restartPolicy": {"enum": ["NotRequired", "RestartContainer"]},
+    "PodSpec.activeDeadlineSeconds": AT_LEAST_ONE,
+    "PodSecurityContext.supplementalGroups": {"items": {"type": "integer", **ID}},
+    "SleepAction.seconds": ID,
+    "TopologySpreadConstraint.maxSkew": AT_LEAST_ONE,
+    "TopologySpreadConstraint.minDomains": AT_LEAST_ONE,
+    "PreferredSchedulingTerm.weight": WEIGHT,
+    "WeightedPodAffinityTerm.weight": WEIGHT,
+    "Probe.terminationGracePeriodSeconds": AT_LEAST_ONE,
+    **{f"PodSecurityContext.{key}": ID for key in ("runAsUser", "runAsGroup", "fsGroup")},
+    **{f"SecurityContext.{key}": ID for key in ("runAsUser", "runAsGroup")},
+    **{f"Probe.{key}Seconds": ID for key in ("initialDelay", "timeout", "period")},
+    **{f"Probe.{key}Threshold": ID for key in ("success", "failure")},
+    **{f"{kind}VolumeSource.defaultMode": MODE for kind in ("ConfigMap", "Secret", "DownwardAPI", "Projected")},
+    **{f"{kind}.mode": MODE for kind in ("KeyToPath", "DownwardAPIVolumeFile")},
 }
 
 

@@ -246,11 +246,11 @@ def test_json_log_is_one_object_a_line(tmp_path):
         ),
         (
             ["flow_file.py", "--param", "n=1", "--min-workers", "0"],
-            "--min-workers must be a whole number of at least 1",
+            "--min-workers must be a whole number from 1 to 150000",
         ),
         (
             ["flow_file.py", "--param", "n=1", "--max-workers", "-3"],
-            "--max-workers must be a whole number of at least 1",
+            "--max-workers must be a whole number from 1 to 150000",
         ),
         (["flow_file.py", "--min-workers", "many"], "'many' is not a valid integer"),
         (["flow_file.py", "--cluster", "moon"], "'moon' is not one of"),

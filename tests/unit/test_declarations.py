@@ -169,7 +169,10 @@ def test_declaration_that_is_all_used_says_nothing(caplog):
         (lambda: DaskKubernetesEnvironment(max_workers="9"), "max_workers must be a whole number, not '9'"),
         (lambda: LocalDaskExecutor(num_workers=True), "LocalDaskExecutor: num_workers must be a whole number"),
         (lambda: DaskExecutor(adapt_kwargs=["x"]), "DaskExecutor: adapt_kwargs must be a dict"),
-        (lambda: DaskKubernetesEnvironment(min_workers=0), "min_workers must be a whole number of at least 1, not 0"),
+        (
+            lambda: DaskKubernetesEnvironment(min_workers=0),
+            "min_workers must be a whole number from 1 to 150000, not 0",
+        ),
         (lambda: DaskKubernetesEnvironment(worker_spec_file="no.yaml"), "worker_spec_file='no.yaml': there is no such"),
         (lambda: LocalDaskExecutor("gpu"), "scheduler must be one of threads, processes, sync"),
         (lambda: DaskExecutor("tcp://s:1", cluster_kwargs={"n_workers": 1}), "leave out one of the two"),

@@ -286,3 +286,23 @@ def test_secret_holds_the_key_pair_that_no_repr_shows():
     assert "PRIVATE KEY" not in repr(pair)
     assert secret["metadata"]["name"] == "nightly-x7k2p-tls"
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "u-1"
+
+
+@pytest.mark.parametrize(
+    ("own", "order"),
+    [
+        # The runner has BUCKET; a worker's scheduler address comes last.
+        ([("HOST", "a"), ("BUCKET", "$(HOST)/b")], ["HOST", "BUCKET"]),
+        ([("BUCKET", "c"), ("URL", "s3://$(BUCKET)")], ["BUCKET", "URL"]),
+        ([("A", "$(DASK_SCHEDULER_ADDRESS)")], ["DASK_SCHEDULER_ADDRESS", "A"]),
+        ([("A", "$(B)"), ("B", "$(C)"), ("C", "d")], ["C", "B", "A"]),
+        ([("A", "$(B)"), ("B", "$(A)"), ("PATH", "$(PATH):/opt")], ["B", "A", "PATH"]),
+    ],
+)
+def test_variable_is_behind_those_that_its_value_needs(own, order):
+    variables = [{"name": name, "value": value} for name, value in own]
+    made = pod(json.dumps({"spec": {"containers": [{"name": "worker", "env": variables}]}}))
+    names = [each["name"] for each in made["spec"]["containers"][0]["env"]]
+
+    assert [name for name in names if name in order] == order
+    assert len(names) == len(set(names))

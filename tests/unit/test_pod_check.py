@@ -49,6 +49,7 @@ spec:
   tolerations:
     - {key: spot, operator: Equal, value: "true", effect: NoSchedule}
     - {operator: Exists, effect: ""}
+    - {key: gone, operator: Exists, effect: NoExecute, tolerationSeconds: 5}
   topologySpreadConstraints:
     - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: dask}}}
   imagePullSecrets: [{name: a}]
@@ -85,6 +86,7 @@ spec:
       securityContext: {capabilities: {drop: [ALL]}, allowPrivilegeEscalation: false}
       volumeMounts:
         - {name: data, mountPath: /data}
+        - {name: data, mountPath: /sub, subPath: ..a/..b/c..}
         - {name: data, mountPath: /more, subPath: more, readOnly: true}
         - {name: shm, mountPath: /dev/shm}
     - {name: log, image: log:1, stdin: true, workingDir: /tmp, resources: {}}
@@ -137,6 +139,12 @@ def check(text, kind="Pod"):
 
 
 C = "spec.containers[0]"
+TERMS = "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms:"
+NODE_RULE = (
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0]"
+)
+PREFERRED = "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution:"
+PREFERENCE = "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]"
 BROKEN = [
     # unknown keys
     (pod("resource: {}"), 6, f"{C}.resource", "is not a field of a Container; did you mean 'resources'?"),
@@ -347,9 +355,103 @@ BROKEN = [
     (pod("envFrom: [{secretRef: {name: A_b}}]"), 6, f"{C}.envFrom[0].secretRef.name", "did you mean 'a-b'?"),
     (spec("volumes: [{name: a, secret: {}}]"), 3, "spec.volumes[0].secret.secretName", "is missing"),
     (spec("volumes: [{name: a, configMap: {}}]"), 3, "spec.volumes[0].configMap.name", "is missing"),
+    # what the API server refuses, and does not publish
+    (spec("nodeName: X"), 3, "spec.nodeName", "did you mean 'x'?"),
+    (spec("nodeName: ${NODE}"), 3, "spec.nodeName", "Kubernetes replaces no variables there; use {{ env.NODE }}"),
+    (spec("securityContext: {runAsUser: -1}"), 3, "spec.securityContext.runAsUser", "must be from 0 to 2147483647"),
+    (spec("securityContext: {supplementalGroups: [-1]}"), 3, "spec.securityContext.supplementalGroups[0]", "from 0"),
+    (
+        spec("securityContext: {seccompProfile: {type: Localhost}}"),
+        3,
+        "spec.securityContext.seccompProfile",
+        "Localhost",
+    ),
+    (pod("securityContext: {runAsGroup: -1}"), 6, f"{C}.securityContext.runAsGroup", "must be from 0 to 2147483647"),
+    (spec("activeDeadlineSeconds: 0"), 3, "spec.activeDeadlineSeconds", "must be from 1 to 2147483647"),
+    (
+        spec("tolerations: [{key: a, operator: Exists, value: b}]"),
+        3,
+        "spec.tolerations[0]",
+        "both a value and the operator",
+    ),
+    (spec("tolerations: [{value: b}]"), 3, "spec.tolerations[0]", "has no key; then its operator must be Exists"),
+    (spec("tolerations: [{key: a, tolerationSeconds: 5}]"), 3, "spec.tolerations[0]", "its effect must be NoExecute"),
+    (spec("tolerations: [{key: a, value: b c}]"), 3, "spec.tolerations[0].value", "not 'b c'; did you mean 'b-c'?"),
+    (
+        spec(f"{TERMS} [{{matchExpressions: [{{key: a, operator: In}}]}}]}}}}}}"),
+        3,
+        NODE_RULE,
+        "In and NotIn need values",
+    ),
+    (
+        spec(f"{TERMS} [{{matchExpressions: [{{key: a, operator: Exists, values: [b]}}]}}]}}}}}}"),
+        3,
+        NODE_RULE,
+        "leave out v",
+    ),
+    (
+        spec(f"{TERMS} [{{matchExpressions: [{{key: a, operator: Gt, values: [b, c]}}]}}]}}}}}}"),
+        3,
+        NODE_RULE,
+        "one number",
+    ),
+    (spec(f"{PREFERRED} [{{weight: 0, preference: {{}}}}]}}}}"), 3, f"{PREFERENCE}.weight", "must be from 1 to 100"),
+    (
+        spec("volumes: [{name: a, hostPath: {path: ''}}]"),
+        3,
+        "spec.volumes[0].hostPath.path",
+        "a text that is not empty",
+    ),
+    (
+        spec("volumes: [{name: a, secret: {secretName: a, defaultMode: 4000}}]"),
+        3,
+        "spec.volumes[0].secret.defaultMode",
+        "must be from 0 to 511",
+    ),
+    (
+        spec("volumes: [{name: a, configMap: {name: a, items: [{key: b, path: ../c}]}}]"),
+        3,
+        "spec.volumes[0].configMap.items[0].path",
+        "a path that begins with no / and has no '..'",
+    ),
+    (
+        pod("ports:\n- {containerPort: 1, name: a}\n- {containerPort: 2, name: a}"),
+        8,
+        f"{C}.ports[1].name",
+        "as in line 7",
+    ),
+    (
+        pod("livenessProbe: {tcpSocket: {port: 1}, periodSeconds: -1}"),
+        6,
+        f"{C}.livenessProbe.periodSeconds",
+        "from 0 to",
+    ),
+    (pod("livenessProbe: {exec: {}}"), 6, f"{C}.livenessProbe.exec.command", "is missing; an ExecAction must have it"),
+    (
+        pod("volumeMounts: [{name: tmp, mountPath: /a, subPath: /b}]"),
+        6,
+        f"{C}.volumeMounts[0].subPath",
+        "begins with no /",
+    ),
+    (
+        pod("env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.x}}}]"),
+        6,
+        f"{C}.env[0].valueFrom.fieldRef.fieldPath",
+        "a f",
+    ),
+    (
+        pod("env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.gpu}}}]"),
+        6,
+        f"{C}.env[0].valueFrom.resourceFieldRef.resource",
+        "limits. or requests. and cpu",
+    ),
+    (pod("image: me/dask:${TAG}"), 6, f"{C}.image", "must be an image name such as .* use {{ env.TAG }}"),
+    (pod("image: Me/Dask:1"), 6, f"{C}.image", "did you mean 'me/dask:1'?"),
+    (pod("image: https://example.org/dask"), 6, f"{C}.image", "must be an image name"),
     # the minimum of workers
-    (spec("replicas: 0"), 3, "spec.replicas", "must be a whole number of at least 1, not the number 0"),
-    (spec("replicas: two"), 3, "spec.replicas", "at least 1, not the text 'two'"),
+    (spec("replicas: " + "9" * 20), 3, "spec.replicas", "must be a whole number from 1 to 150000"),
+    (spec("replicas: 0"), 3, "spec.replicas", "must be a whole number from 1 to 150000, not the number 0"),
+    (spec("replicas: two"), 3, "spec.replicas", "from 1 to 150000, not the text 'two'"),
 ]
 BROKEN_JOBS = [
     ("kind: Job", 1, "spec", "is missing; a Job must have it"),

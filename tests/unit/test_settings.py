@@ -39,8 +39,9 @@ def test_auto_cluster_is_static_with_an_address_pods_in_kubernetes_else_local(gi
     ("given", "message"),
     [
         ({"min_workers": 3, "max_workers": 2}, "--min-workers 3 is more than --max-workers 2"),
-        ({"min_workers": 0}, "--min-workers must be a whole number of at least 1, not 0"),
-        ({"max_workers": -1}, "--max-workers must be a whole number of at least 1, not -1"),
+        ({"min_workers": 0}, "--min-workers must be a whole number from 1 to 150000, not 0"),
+        ({"min_workers": int("9" * 20)}, "--min-workers must be a whole number from 1 to 150000, not 9999"),
+        ({"max_workers": -1}, "--max-workers must be a whole number from 1 to 150000, not -1"),
         ({"startup_timeout": 0.0}, "--startup-timeout must be a number of seconds above 0, not 0"),
         ({"timeout": -1.0}, "--timeout must be a number of seconds above 0, not -1"),
         ({"cluster": "static"}, "--cluster static needs --address"),

@@ -1,16 +1,22 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 from dask_flow.errors import InputError
+from dask_flow.params import parse_params
 from dask_flow.settings import RunSettings
 from dask_flow.specs import parse_spec, read_templates
 
 SEED = Path(__file__).parent / "worker_spec.yaml"
 SEED_DOCUMENT = Path(__file__).parents[3] / "shared/seeds/dask-kubernetes-environment.txt"
-VARIABLES = {"image": "example.org/flow:1", "namespace": "jobs", "run": "nightly", "flow": "sums", "params": {"n": 7}}
-VARIABLES["env"] = {}
+PARAMS = parse_params(None, ["n=7", "of={a: b}"])
+VARIABLES = {"image": "example.org/flow:1", "namespace": "jobs", "run": "nightly", "flow": "sums", "params": PARAMS}
+VARIABLES["env"] = os.environ
+AS_TEXT = (
+    "a spec is a Jinja2 template, where {{ '{%' }} stands for the text {%, {{ '{#' }} for {#, and ${{ '{#' }} for ${#"
+)
 
 
 def parse(spec, role="worker"):
@@ -115,6 +121,12 @@ def test_spec_is_a_template(tmp_path):
     assert container["env"] == [{"name": "A", "value": "7 nightly sums"}]
 
 
+def test_marks_of_a_template_can_be_written_as_text(tmp_path):
+    text = "metadata: {annotations: {a: \"{{ '{%' }} ${{ '{#' }}X}\"}}"
+
+    assert read(tmp_path, text).worker.pod["metadata"]["annotations"] == {"a": "{% ${#X}"}
+
+
 def test_problems_of_both_files_are_reported_at_once(tmp_path):
     scheduler = tmp_path / "scheduler_spec.yaml"
     scheduler.write_text("spec:\n  containers:\n    - imag: x\n")
@@ -154,25 +166,37 @@ def test_line_is_said_to_be_of_the_rendered_spec_if_it_may_not_be_the_files(tmp_
             "worker_spec.yaml:1: kind is 'Deployment'; a worker spec must be a Pod manifest",
         ),
         ("a: b\nkind: Job", "worker_spec.yaml:2: kind is 'Job'; a worker spec must be a Pod manifest"),
-        ("a: '{{ nothing }}'", "worker_spec.yaml:1: 'nothing' is undefined; variables are image, namespace"),
+        (
+            "a: '{{ nothing }}'",
+            "worker_spec.yaml:1: 'nothing' is undefined; a spec is a Jinja2 template with the variables image, ",
+        ),
         ("a: b\nc: '{{ params.m }}'", "worker_spec.yaml:2: params has no 'm'; give --param m=VALUE"),
+        ("a: '{{ params[\"m\"] }}'", "worker_spec.yaml:1: params has no 'm'; give --param m=VALUE"),
+        ("a: '{{ params.m.k }}'", "worker_spec.yaml:1: params has no 'm'; give --param m=VALUE"),
+        ("a: '{{ params.of.k }}'", "worker_spec.yaml:1: 'dict object' has no attribute 'k'; a spec is a Jinja2"),
+        ("a: '{{ env.HERE }}'", "worker_spec.yaml:1: env has no 'HERE'; set it in the runner's environment"),
         ("a: b\nc: '{% if %}'", "worker_spec.yaml:2: Expected an expression"),
+        ("a: '${#X}'", f"worker_spec.yaml:1: Missing end of comment tag; {AS_TEXT}"),
+        ("a: 100{%", f"worker_spec.yaml:1: tag name expected; {AS_TEXT}"),
         ("a: b\nc: '{{ 1 / 0 }}'", "worker_spec.yaml:2: division by zero"),
         (
             "spec:\n\tcontainers: []",
             "worker_spec.yaml:2: not YAML: found character '\\t' that cannot start any token; indent",
         ),
-        ("spec: {containers: [{args: [dask, worker, --nprocs=2, --no-nanny]}]}", "--nworkers 2, which needs nannies"),
+        (
+            "spec: {containers: [{args: [dask, worker, --nprocs=2, --no-nanny]}]}",
+            "has --nworkers 2, which needs nannies",
+        ),
         (
             "spec:\n  containers:\n    - {name: log}\n    - name: worker\n      args: [dask, worker, --nworkers, auto]",
             "worker_spec.yaml:5: spec.containers[1].args has --nworkers auto: give a number",
         ),
         (
-            "spec: {containers: [{command: [sh, -c, dask worker]}]}",
+            "spec: {containers: [{command: [sh, -c, /start.sh]}]}",
             "worker_spec.yaml:1: spec.containers[0].command gives a shell's -c text, to which the worker's options",
         ),
         (
-            "spec: {containers: [{command: [/bin/bash, -c], args: [dask worker]}]}",
+            "spec: {containers: [{command: [/bin/bash, -c], args: [/start.sh]}]}",
             "spec.containers[0].args gives a shell's -c text",
         ),
     ],

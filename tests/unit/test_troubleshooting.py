@@ -21,6 +21,7 @@ MAKERS = {
     "clusters/scheduler.py": {"_changed", "_ended"},
     "clusters/static.py": {"_wait_for_scheduler", "_refused_by_tls", "_not_reached"},
     "clusters/temporary.py": {"wait_for_worker"},
+    "dask_commands.py": {"problems", "_problems_of"},
     "errors.py": {"__init__"},
     "graph/model.py": {"_no_graph"},
     "kube_refusals.py": {"refusal_of", "__init__"},
@@ -28,7 +29,7 @@ MAKERS = {
     "remote/releases.py": {"_why_none", "_elsewhere"},
     "pod_status.py": {"problem", "mount_problem", "refusal", "_ending", "_terminated"},
     "run.py": {"run", "_outcome"},
-    "specs.py": {"_in_plain_words", "_not_to_be_run"},
+    "specs.py": {"_command_line_problems", "__init__"},
     "targets/import_errors.py": {"missing", "_of_dask_flow"},
     "targets/urls.py": {"_reason"},
     "validate.py": {"_missing_rights", "_quota_problems"},
@@ -50,7 +51,6 @@ CARRIERS = {
 # What is in these functions too, and no reason.
 NO_REASONS = {
     "the flow succeeded",
-    r"'(dict|os\._Environ) object' has no attribute '(.+)'",
     r"cannot import name '(\w+)'",
 }
 # What begins with punctuation is said behind a reason; what is shorter is a word in one.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dask_flow.dask_commands import dask_container
 from dask_flow.errors import InputError
 from dask_flow.manifests import DASHBOARD_PORT, SCHEDULER_PORT, RunIdentity, dask_pod
 from dask_flow.settings import RunSettings
-from dask_flow.specs import Manifest, PodTemplate, Templates, dask_container
+from dask_flow.specs import Manifest, PodTemplate, Templates
 
 __all__ = ["IDLE_TIMEOUT_SECONDS", "address_of", "dask_autoscaler", "dask_cluster", "ignored"]
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from dask_flow import image_names
 from dask_flow.errors import InputError
 from dask_flow.executors import Executor, LocalExecutor, check_types
+from dask_flow.settings import MAX_WORKERS
 
 __all__ = [
     "DaskKubernetesEnvironment",
@@ -104,9 +105,9 @@ class DaskKubernetesEnvironment(Declaration):
         self._say_deprecated()
         for name in ("min_workers", "max_workers"):
             count = getattr(self, name)
-            if count < 1:
+            if not 1 <= count <= MAX_WORKERS:
                 raise InputError(
-                    f"DaskKubernetesEnvironment: {name} must be a whole number of at least 1, not {count!r}"
+                    f"DaskKubernetesEnvironment: {name} must be a whole number from 1 to {MAX_WORKERS}, not {count!r}"
                 )
         given = {}
         for name in ("worker_spec_file", "scheduler_spec_file"):

@@ -7,13 +7,15 @@ import copy
 import dataclasses
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from dask_flow.dask_commands import DaskCommand, dask_container
 from dask_flow.errors import StartupError
 from dask_flow.pod_status import DEFAULT_CONTAINER
 from dask_flow.settings import RunSettings
-from dask_flow.specs import DASK_ARGS, Manifest, PodTemplate, dask_container, flag_value
+from dask_flow.specs import DASK_ARGS, Manifest, PodTemplate
 from dask_flow.tls import KeyPair
 
 __all__ = [
@@ -280,19 +282,16 @@ def _fill_pod_spec(spec: Manifest, settings: RunSettings, identity: RunIdentity)
 
 
 def _fill_command(container: Manifest, role: str, name: str, settings: RunSettings) -> None:
-    """Add the options that the run needs to whichever of args and command ends the command line."""
+    """Add the options that the run needs to Dask's."""
     if not container.get("command") and not container.get("args"):
         container["args"] = list(DASK_ARGS[role])
-    line = container["args"] if container.get("args") else container["command"]
     # A worker in the runner's cluster finds its scheduler at once; one with a pod of its own may take its time.
     patience = DEATH_TIMEOUT_SECONDS + (math.ceil(settings.startup_timeout) if settings.scheduler == "pod" else 0)
-    flags = {"--name": name, "--death-timeout": str(patience)}
+    options = {"--name": name, "--death-timeout": str(patience)}
     if role == "scheduler":
-        flags = {"--port": str(SCHEDULER_PORT), "--dashboard-address": f":{DASHBOARD_PORT}"}
-        flags |= {"--protocol": "tls"} if settings.tls else {}
-    for flag, value in flags.items():
-        if flag_value(line, flag) is None:
-            line += [flag, value]
+        options = {"--port": str(SCHEDULER_PORT), "--dashboard-address": f":{DASHBOARD_PORT}"}
+        options |= {"--protocol": "tls"} if settings.tls else {}
+    DaskCommand.of(container, role).add(options)
 
 
 def _fill_environment(container: Manifest, settings: RunSettings, identity: RunIdentity, scheduler: str | None) -> None:
@@ -304,9 +303,25 @@ def _fill_environment(container: Manifest, settings: RunSettings, identity: RunI
         *_env({"DASK_SCHEDULER_ADDRESS": scheduler} if scheduler else {}),
         *_env(tls_environment() if settings.tls else {}),
     ]
-    container["env"] = list({each["name"]: each for each in env}.values())
+    container["env"] = _merged(env)
     if identity.env_from:
         container["envFrom"] = [*identity.env_from, *container.get("envFrom", [])]
+
+
+def _merged(env: list[Manifest]) -> list[Manifest]:
+    """Merge variables by name: the last wins. One whose value has another's `$(NAME)` is behind that."""
+    variables = {variable["name"]: variable for variable in env}
+    merged: dict[str, Manifest] = {}
+
+    def place(name: str, above: tuple[str, ...]) -> None:
+        for needed in re.findall(r"\$\(([^)]+)\)", variables[name].get("value") or ""):
+            if needed in variables.keys() - merged.keys() and needed not in above:
+                place(needed, (*above, needed))
+        merged.setdefault(name, variables[name])
+
+    for name in variables:
+        place(name, (name,))
+    return list(merged.values())
 
 
 def _env(variables: Mapping[str, Any]) -> list[Manifest]:

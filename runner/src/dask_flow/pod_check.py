@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from dask_flow.settings import MAX_WORKERS
 from dask_flow.wording import (
     article,
     conversion,
@@ -49,6 +50,46 @@ ONE_OF: dict[str, set[str]] = {
     "Probe": {"exec", "grpc", "httpGet", "tcpSocket"},
     "Volume": set(),
     "VolumeProjection": set(),
+}
+# Fields of one mapping that the API server refuses together.
+Disagreements = list[tuple[Callable[[dict[str, Any]], bool], str]]
+SELECTION: Disagreements = [
+    (
+        lambda it: it.get("operator") in {"In", "NotIn"} and not it.get("values"),
+        "is not complete; In and NotIn need values",
+    ),
+    (
+        lambda it: it.get("operator") in {"Exists", "DoesNotExist"} and bool(it.get("values")),
+        "has both values and the operator Exists or DoesNotExist; leave out values",
+    ),
+    (
+        lambda it: it.get("operator") in {"Gt", "Lt"} and len(it.get("values") or ()) != 1,
+        "is not complete; Gt and Lt need values with one number",
+    ),
+]
+DISAGREEMENTS: dict[str, Disagreements] = {
+    "LabelSelectorRequirement": SELECTION,
+    "NodeSelectorRequirement": SELECTION,
+    "SeccompProfile": [
+        (
+            lambda it: (it.get("type") == "Localhost") != bool(it.get("localhostProfile")),
+            "must have localhostProfile if its type is Localhost, and only then",
+        )
+    ],
+    "Toleration": [
+        (
+            lambda it: it.get("operator") == "Exists" and bool(it.get("value")),
+            "has both a value and the operator Exists; leave out one of them",
+        ),
+        (
+            lambda it: not it.get("key") and it.get("operator") != "Exists",
+            "has no key; then its operator must be Exists, which tolerates every taint",
+        ),
+        (
+            lambda it: "tolerationSeconds" in it and it.get("effect") != "NoExecute",
+            "has tolerationSeconds, for which its effect must be NoExecute",
+        ),
+    ],
 }
 MAY_HAVE_NONE = {"EnvVar", "Volume", "VolumeProjection"}
 
@@ -110,11 +151,9 @@ def _unknown(error: Any, path: Path, document: Document, kind: str) -> Found:
         if (kind, path, key) != ("Pod", ("spec",), "replicas"):
             advice = _right_place(key, path, error.schema, kind)
             yield (*path, key), f"is not a field of {article(error.schema['title'])}{advice}"
-        elif type(value) is not int or value < 1:
-            yield (
-                (*path, key),
-                f"must be a whole number of at least 1, not {said(value, document.texts.get((*path, key)))}",
-            )
+        elif type(value) is not int or not 1 <= value <= MAX_WORKERS:
+            text = said(value, document.texts.get((*path, key)))
+            yield (*path, key), f"must be a whole number from 1 to {MAX_WORKERS}, not {text}"
 
 
 def _right_place(key: str, path: Path, schema: Mapping[str, Any], kind: str) -> str:
@@ -160,14 +199,17 @@ def _bad_form(error: Any, path: Path, document: Document, kind: str) -> Found:
     if schema.get("title") == "Quantity":
         yield path, quantity_advice(value, path)
         return
-    guess = near(value, schema.get("examples", ()))
-    if not guess and "=" not in value:
-        spelled = (re.sub("[^A-Za-z0-9]+", "-", each)[:63].strip("-") for each in (value, value.lower()))
-        guess = next((each for each in spelled if re.search(schema["pattern"], each)), None)
+    advice = maybe(near(value, schema.get("examples", ())))
+    if variable := re.search(r"\$\{?([A-Za-z_]\w*)", value):
+        advice = f"; Kubernetes replaces no variables there; use {{{{ env.{variable[1]} }}}} for one of the runner's"
+    elif not advice and "=" not in value:
+        spelled = [re.sub("[^A-Za-z0-9]+", "-", each)[:63].strip("-") for each in (value, value.lower())]
+        guesses = [value.strip().lower()] if "examples" in schema else spelled
+        advice = maybe(next((guess for guess in guesses if re.search(schema["pattern"], guess)), None))
     if "propertyNames" in error.absolute_schema_path:
-        yield (*path, value), f"is not a valid key; it must be {schema['description']}{maybe(guess)}"
+        yield (*path, value), f"is not a valid key; it must be {schema['description']}{advice}"
     else:
-        yield path, f"must be {schema['description']}, not {value[:80]!r}{maybe(guess)}"
+        yield path, f"must be {schema['description']}, not {value[:80]!r}{advice}"
 
 
 def _out_of_range(error: Any, path: Path, document: Document, kind: str) -> Found:
@@ -196,6 +238,9 @@ def _relations(error: Any, path: Path, document: Document, kind: str) -> Found:
         yield from _not_one_of(title, instance, path, set(error.schema["properties"]))
     if title in {"ResourceRequirements", "VolumeResourceRequirements"}:
         yield from _requests_above_limits(instance, path)
+    for is_wrong, message in DISAGREEMENTS.get(title, ()):
+        if is_wrong(instance):
+            yield path, message
     if title == "PodSpec":
         yield from _clashing_names(instance, path, document)
         yield from _mounts_of_nothing(instance, path)

@@ -12,12 +12,23 @@ from typing import Any
 
 from dask_flow.errors import InputError
 
-__all__ = ["BUILDERS", "CLUSTER_MODES", "LOG_FORMATS", "SCHEDULERS", "RunSettings", "may_stay", "resolve"]
+__all__ = [
+    "BUILDERS",
+    "CLUSTER_MODES",
+    "LOG_FORMATS",
+    "MAX_WORKERS",
+    "SCHEDULERS",
+    "RunSettings",
+    "may_stay",
+    "resolve",
+]
 
 CLUSTER_MODES = ("auto", "local", "pods", "operator", "static")
 LOG_FORMATS = ("text", "json")
 SCHEDULERS = ("runner", "pod")
 BUILDERS = ("docker", "podman", "buildah")
+# Kubernetes' own limit of pods: https://kubernetes.io/docs/setup/best-practices/cluster-large/
+MAX_WORKERS = 150_000
 SPEC_FOLDER = Path("/etc/dask-flow")
 
 
@@ -115,8 +126,8 @@ def check_counts(settings: RunSettings) -> None:
     """Raise InputError for numbers of workers that are none."""
     for name in ("min_workers", "max_workers"):
         count = getattr(settings, name)
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise InputError(f"{option(name)} must be a whole number of at least 1, not {count!r}")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_WORKERS:
+            raise InputError(f"{option(name)} must be a whole number from 1 to {MAX_WORKERS}, not {count!r}")
 
 
 def check(settings: RunSettings) -> None:

@@ -6,23 +6,19 @@ import copy
 import dataclasses
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dask_flow.dask_commands import modern
+from dask_flow.dask_commands import DaskCommand, choose, dask_command, dask_container, mentioned
 from dask_flow.errors import InputError
 from dask_flow.settings import RunSettings
 
-__all__ = ["Manifest", "PodTemplate", "Templates", "dask_container", "flag_value", "parse_spec", "read_templates"]
+__all__ = ["Manifest", "PodTemplate", "Templates", "parse_spec", "read_templates"]
 
 Manifest = dict[str, Any]
 
-ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://")
-SHELL_TEXT = re.compile(r"(^|/)(ba|da|z)?sh -c$")
-# What a run needs to know of its pods, and so decides.
-DECIDED = {"worker": ("--name",), "scheduler": ("--port", "--protocol", "--dashboard-address")}
+HOW_TO_WRITE_TEXT = "where {{ '{%' }} stands for the text {%, {{ '{#' }} for {#, and ${{ '{#' }} for ${#"
 DASK_ARGS = {
     "worker": ["dask", "worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"],
     "scheduler": ["dask", "scheduler"],
@@ -44,8 +40,7 @@ class PodTemplate:
     @property
     def processes(self) -> int:
         """How many workers a pod has: what `--nworkers` says."""
-        container = dask_container(self.pod, self.role)
-        return int(flag_value([*container.get("command", ()), *container.get("args", ())], "--nworkers") or 1)
+        return int(dask_command(self.pod, self.role).value("--nworkers") or 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +109,11 @@ def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
         )
     elif replicas is not None:
         warnings.append("spec.replicas is not a Pod's, and there is one scheduler: leave it out")
-    warnings += _modernise(dask_container(pod, role), role, from_job=kind == "Job")
+    container = dask_container(pod, role)
+    if kind == "Job" and not mentioned(container) and (container.keys() & {"command", "args"}):
+        program = [*container.pop("command", []), *container.pop("args", [])][0]
+        warnings.append(f"{program} … started the flow's run of old; here the pod runs {' '.join(DASK_ARGS[role])}")
+    warnings += DaskCommand.of(container, role).modernise()
     return PodTemplate(pod, role, replicas, tuple(f"{path}: {warning}" for warning in warnings))
 
 
@@ -124,11 +123,14 @@ def _checked(text: str, path: Path, role: str) -> tuple[Manifest, str]:
 
     document = pod_check.load(text, str(path))
     kind = document.data.get("kind", "Pod")
-    if kind not in (("Pod", "Job") if role == "scheduler" else ("Pod",)):
+    inner = sorted(_templates_in(document.data, ()), key=lambda place: role not in "-".join(place))
+    if kind not in (("Pod", "Job") if role == "scheduler" else ("Pod",)) or ("spec" not in document.data and inner):
         accepted = "a Pod or a Job manifest" if role == "scheduler" else "a Pod manifest (kind: Pod)"
-        line = document.lines.get(("kind",), 1)
+        copied = f"; copy what is below {'.'.join(inner[0])} into a file of its own" if inner else ""
+        place = ("kind",) if "kind" in document.data else inner[0]
         raise InputError(
-            f"{path}:{line}: kind is {kind!r}; a {role} spec must be {accepted}, or a pod template without kind"
+            f"{path}:{document.line(place)}: {'.'.join(place)} is {document.data.get('kind', 'not of a Pod')!r}; "
+            f"a {role} spec must be {accepted}, or a pod template without kind{copied}"
         )
     found = pod_check.problems(document, str(path), kind, _command_line_problems(document.data, kind, role))
     if found:
@@ -136,22 +138,12 @@ def _checked(text: str, path: Path, role: str) -> tuple[Manifest, str]:
     return document.data, kind
 
 
-def _modernise(container: Manifest, role: str, *, from_job: bool) -> list[str]:
-    """Translate the container's command line into today's; return a warning for each change."""
-    warnings: list[str] = []
-    line = [*container.get("command", ()), *container.get("args", ())]
-    if from_job and _ran_the_flow(line):
-        container.pop("command", None)
-        container.pop("args", None)
-        warnings.append(f"{line[0]} … started the flow's run of old; here the pod runs {' '.join(DASK_ARGS[role])}")
-    for key in ("command", "args"):
-        if not container.get(key):
-            container.pop(key, None)
-            continue
-        words, changes = modern(container[key])
-        container[key], left_out = _without_what_the_run_decides(words, role)
-        warnings += [*changes, *(f"{option} is left out: the run decides it" for option in left_out)]
-    return warnings
+def _templates_in(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the keys below which a manifest of another kind, or a configuration of Dask's, has a pod's template."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(item, dict) and isinstance(item.get("spec"), dict) and "containers" in item["spec"]:
+            yield (*place, key)
+        yield from _templates_in(item, (*place, key))
 
 
 def _command_line_problems(manifest: Any, kind: str, role: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -160,75 +152,15 @@ def _command_line_problems(manifest: Any, kind: str, role: str) -> Iterator[tupl
     containers = manifest
     for key in above:
         containers = containers.get(key) if isinstance(containers, dict) else None
-    if not isinstance(containers, list) or not all(isinstance(each, dict) for each in containers):
+    if not containers or not isinstance(containers, list) or not all(isinstance(each, dict) for each in containers):
         return  # which the schema says
-    container = dask_container({"spec": {"containers": containers}}, role) if containers else {}
-    parts = {key: container[key] for key in ("command", "args") if _is_words(container.get(key))}
-    line = modern([word for part in parts.values() for word in part])[0]
-    for message in _not_to_be_run(line, role) if not (kind == "Job" and _ran_the_flow(line)) else ():
-        yield (*above, containers.index(container), list(parts)[-1]), message
-
-
-def _ran_the_flow(line: Sequence[str]) -> bool:
-    """Tell the command line of a Job of old, which is not used, from one of Dask's."""
-    return bool(line) and not any(word.startswith("dask") for word in line)
-
-
-def _is_words(value: Any) -> bool:
-    return bool(value) and isinstance(value, list) and all(isinstance(word, str) for word in value)
-
-
-def _not_to_be_run(line: Sequence[str], role: str) -> Iterator[str]:
-    if SHELL_TEXT.search(" ".join(line[-3:-1])):
-        yield (
-            f"gives a shell's -c text, to which the {role}'s options cannot be added; let it end with "
-            f"'exec dask {role} \"$@\"' and add -- as the next word, or put [dask, {role}, …] in args"
-        )
-    processes = flag_value(line, "--nworkers")
-    if role == "worker" and processes is not None and not processes.isdigit():
-        yield f"has --nworkers {processes}: give a number, for the run must know how many workers a pod has"
-    if role == "worker" and processes not in {None, "1"} and "--no-nanny" in line:
-        yield f"has --nworkers {processes}, which needs nannies; leave out --no-nanny"
-
-
-def _without_what_the_run_decides(words: list[str], role: str) -> tuple[list[str], list[str]]:
-    """Split a command line into what stays, and the options and addresses that a run gives itself."""
-    stays: list[str] = []
-    left_out: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word in DECIDED[role]:
-            left_out.append(f"{word} {next(rest, '')}".rstrip())
-        elif word.partition("=")[0] in DECIDED[role] or (role == "worker" and ADDRESS.match(word)):
-            left_out.append(word)
-        else:
-            stays.append(word)
-    return stays, left_out
-
-
-def dask_container(pod: Manifest, role: str) -> Manifest:
-    """Return the container that runs Dask: the one named as its role, else the first."""
-    containers: list[Manifest] = pod["spec"]["containers"]
-    return next((each for each in containers if each.get("name") == role), containers[0])
-
-
-def flag_value(line: Sequence[str], flag: str) -> str | None:
-    """Return what follows a flag, as `--flag value` or `--flag=value`; None if the flag is not there."""
-    for word, following in pairwise([*line, ""]):
-        if word == flag:
-            return following
-        if word.startswith(f"{flag}="):
-            return word.removeprefix(f"{flag}=")
-    return None
-
-
-def _in_plain_words(message: str) -> str:
-    """Say of a missing parameter or environment variable what it is, rather than of which Python type it is not."""
-    missing = re.fullmatch(r"'(dict|os\._Environ) object' has no attribute '(.+)'", message)
-    if not missing:
-        return message
-    kind, name = missing.groups()
-    return f"params has no {name!r}; give --param {name}=VALUE" if kind == "dict" else f"env has no {name!r}; set it"
+    index = choose(containers, role)
+    if index is None:
+        yield above, f"has none that runs dask {role}, or is named so; name the one that does {role!r}"
+    elif not (kind == "Job" and not mentioned(containers[index])):
+        command = DaskCommand.of(dict(containers[index]), role)
+        command.modernise()
+        yield from (((*above, index, key), message) for key, message in command.problems())
 
 
 def _parsed(path: Path, variables: Mapping[str, Any], role: str) -> PodTemplate:
@@ -259,13 +191,31 @@ def _rendered(text: str, path: Path, variables: Mapping[str, Any]) -> str:
         return text
     import jinja2
 
+    given = copy.deepcopy(dict(variables))
+
+    class Missing(jinja2.StrictUndefined):
+        """Says of a parameter or an environment variable that is not there how to give it."""
+
+        def __init__(
+            self, hint: str | None = None, obj: Any = jinja2.utils.missing, name: str | None = None, *more: Any
+        ) -> None:
+            if obj is given["params"]:
+                hint = f"params has no {name!r}; give --param {name}=VALUE"
+            elif obj is given["env"]:
+                hint = f"env has no {name!r}; set it in the runner's environment"
+            super().__init__(hint, obj, name, *more)
+
     try:
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 # it is YAML
-        return environment.from_string(text).render(copy.deepcopy(dict(variables)))
+        environment = jinja2.Environment(undefined=Missing, autoescape=False)  # noqa: S701 # it is YAML
+        return environment.from_string(text).render(given)
     except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: {error.message}") from error
+        raise InputError(
+            f"{path}:{error.lineno}: {error.message}; a spec is a Jinja2 template, {HOW_TO_WRITE_TEXT}"
+        ) from error
     except Exception as error:
         # Jinja2 rewrites its tracebacks, so that they lead to lines of the template.
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
-        known = f"; variables are {', '.join(variables)}" if isinstance(error, jinja2.UndefinedError) else ""
-        raise InputError(f"{path}:{lines[-1] if lines else 1}: {_in_plain_words(str(error))}{known}") from error
+        raise InputError(
+            f"{path}:{lines[-1] if lines else 1}: {error}; a spec is a Jinja2 template with the variables "
+            f"{', '.join(variables)}"
+        ) from error
