@@ -46,7 +46,8 @@ def test_extra_packages_may_be_other_versions_than_the_images(namespace):
     assert "result of main: /tmp/tmp." in end.log
 
 
-def test_sidecar_init_container_and_several_workers_to_a_pod(namespace):
+def test_sidecar_first_init_container_and_several_workers_to_a_pod_in_a_shells_text(namespace):
+    shells_text = "cd /tmp && exec env OWN=1 dask-worker $(DASK_SCHEDULER_ADDRESS) --nprocs 2 --nthreads 1 --no-bokeh"
     echo = ["python", "-c", "import time; print('here', flush=True); time.sleep(600)"]
     spec = {
         "metadata": {"labels": {"team": "blue"}},
@@ -54,7 +55,7 @@ def test_sidecar_init_container_and_several_workers_to_a_pod(namespace):
             "initContainers": [{"name": "prepare", "args": ["python", "-c", "print('ready')"]}],
             "containers": [
                 {"name": "sidecar", "args": echo},
-                {"name": "worker", "args": ["dask", "worker", "--nworkers", "2", "--nthreads", "1", "--no-dashboard"]},
+                {"name": "main", "command": ["tini", "-g", "--", "sh", "-ec", shells_text]},
             ],
         },
     }

@@ -325,6 +325,7 @@ def test_dasks_container_is_the_one_that_runs_dask_else_the_one_of_its_name(cont
             {"containers": [{"name": "a"}, {"name": "b"}]},
             "spec.containers has none that runs dask worker, or is named so",
         ),
+        ({"containers": [{"args": ["dask worker"]}]}, 'write ["dask", "worker"]'),
         ({"containers": [{"args": ["dask", "worker --nthreads 2"]}]}, 'write ["worker", "--nthreads", "2"]'),
         ({"containers": [{"args": ["dask", "worker", "--nthreads 2"]}]}, 'write ["--nthreads", "2"]'),
         ({"containers": [{"args": ["dask", "worker", "--local-directory", "$TMP"]}]}, "write $(TMP)"),

@@ -61,7 +61,9 @@ ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 ADDRESS = re.compile(rf"^(tcp|tls|ucx|wss?)://|{ADDRESS_VARIABLE}")
 ADDRESS_OF_VARIABLES = re.compile(rf"{ADDRESS.pattern}|:\d+$|:\$|sched|addr", re.IGNORECASE)
 NOT_EXPANDED = re.compile(r"(?<!\$)\$(?:\{(\w+)[^}]*\}|([A-Za-z_]\w*))")
-SEVERAL_WORDS = re.compile(r"(\S*/)?dask[-\s]\S*\s|(worker|scheduler)\s+-|--[\w-]+\s")
+SEVERAL_WORDS = re.compile(
+    r"(\S*/)?dask(-(worker|scheduler)\s|\s+(worker|scheduler)\b)|(worker|scheduler)\s+-|--[\w-]+\s"
+)
 
 PASSES_ON = re.compile(r"\$([@*]|\{[@*]\})\"?\s*$")
 SAY_ONLY = {"echo", "printf", "which", "type", "command", "pkill"}
