@@ -206,6 +206,10 @@ def test_option_that_the_run_decides_goes_with_its_value(words, rest, left_out):
             ["python", "-m", "distributed.cli.dask_worker"],
         ),
         ({"args": ["--nprocs", "2"]}, ["--nworkers", "2"]),
+        (
+            {"args": ["-g", "--", "dask-worker", "a:1", "--nprocs", "2"]},
+            ["-g", "--", "dask", "worker", "--nworkers", "2"],
+        ),
         ({"args": ["/start.sh", "--name", "x"]}, ["/start.sh"]),
         (
             {"command": ["/bin/sh", "-c"], "args": ['exec dask-worker "$@"', "--", "a:1", "--nprocs=2"]},
@@ -358,6 +362,12 @@ def test_what_cannot_run_is_refused(spec, message):
 
     assert len(str(caught.value).splitlines()) == 1
     assert message in str(caught.value)
+
+
+def test_script_that_starts_the_scheduler_gets_the_runs_ports():
+    made, _ = of_container("scheduler", args=["/start.sh", "--port", "1", "--show"])
+
+    assert made[:4] == ["/start.sh", "--show", "--port", "8786"]
 
 
 def test_scheduler_spec_that_runs_a_worker_is_refused():

@@ -46,6 +46,8 @@ DECIDED = {
     | {"--worker-port", "--nanny-port"},
     "scheduler": TLS | {"--scheduler-file", "--protocol", "--host", "--port", "--dashboard-address"},
 }
+# What a run adds, so that it is left out of another program's options too:
+ADDED = {"worker": {"--name"}, "scheduler": {"--port", "--protocol", "--dashboard-address"}}
 # What else has a value, and what has none:
 VALUED = {
     *("--interface", "--dashboard-address", "--dashboard-prefix", "--pid-file", "--preload", "--preload-nanny"),
@@ -117,9 +119,9 @@ class DaskCommand:
         at = shell_text.index([word.text for word in line])
         if at is not None:
             return cls._in_shell(container, role, line, at)
-        start, end, runs = next(_positions([word.text for word in line]), (0, 1, None))
-        if line and line[0].text.startswith("-"):  # the image's entrypoint names the command
-            end, runs = 0, role
+        # Options alone are for the image's entrypoint, which runs Dask; anything else is a program of its own.
+        otherwise = (0, 0, role) if line and line[0].text.startswith("-") else (0, 1, None)
+        start, end, runs = next(_positions([word.text for word in line]), otherwise)
         parts = [""] * start + ["name"] * (end - start)
         parts += ["option"] * (len(line) - len(parts))
         words = [dataclasses.replace(word, part=part) for word, part in zip(line, parts, strict=False)]
@@ -181,13 +183,11 @@ class DaskCommand:
         key = self.words[-1].key if self.words else "args"
         role, processes = self.role, self.value("--nworkers")
         if self.closed:
-            yield (
-                key,
-                (
-                    f"gives a shell's -c text, to which the {role}'s options cannot be added; let it end with "
-                    f"'exec dask {role} \"$@\"' and add -- as the next word, or put [dask, {role}, …] in args"
-                ),
+            message = (
+                f"gives a shell's -c text, to which the {role}'s options cannot be added; let it end with "
+                f"'exec dask {role} \"$@\"' and add -- as the next word, or put [dask, {role}, …] in args"
             )
+            yield key, message
         if self.runs not in {None, role}:
             yield key, f"runs dask {self.runs}; a {role} spec must run dask {role}"
         for word in self.words:
@@ -195,13 +195,11 @@ class DaskCommand:
                 yield from ((word.key, message) for message in self._problems_of(word))
         if role == "worker" and processes is not None:
             if not re.fullmatch("0*[1-9][0-9]{0,5}", processes) or int(processes) > MAX_WORKERS:
-                yield (
-                    key,
-                    (
-                        f"has --nworkers {processes}: give a number from 1 to {MAX_WORKERS}, for the run must know how "
-                        "many workers a pod has"
-                    ),
+                message = (
+                    f"has --nworkers {processes}: give a number from 1 to {MAX_WORKERS}, for the run must know how "
+                    "many workers a pod has"
                 )
+                yield key, message
             elif int(processes) > 1 and "--no-nanny" in dict(self.options()):
                 yield key, f"has --nworkers {processes}, which needs nannies; leave out --no-nanny"
 
@@ -239,7 +237,7 @@ class DaskCommand:
 
     def _leave_out(self) -> Iterator[str]:
         options = self.options()
-        decided = DECIDED[self.runs] if self.runs else {"--name"} & DECIDED[self.role]
+        decided = DECIDED[self.runs] if self.runs else ADDED[self.role]
         arguments = [words[0] for option, words in options if not option]
         address = self._address(arguments)
         for option, words in options:
