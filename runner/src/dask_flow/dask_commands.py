@@ -147,7 +147,9 @@ class DaskCommand:
             name, equals, _ = word.text.partition("=")
             option = RENAMED.get(name, name) if name.startswith("-") else ""
             has_value = option in VALUED or (
-                option not in FLAGS | DROPPED | {""} and words and not re.match(rf"-|{ADDRESS.pattern}", words[0].text)
+                option not in FLAGS | DROPPED | {""}
+                and words
+                and not re.search(rf"^-|{ADDRESS.pattern}", words[0].text)
             )
             options.append((option, [word, *(words.pop(0) for _ in words[: bool(has_value and not equals)])]))
         return options
