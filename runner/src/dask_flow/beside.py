@@ -25,6 +25,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from dask_flow.by_value import send_by_value
 from dask_flow.errors import StartupError
+from dask_flow.log import described
 from dask_flow.targets.own_files import installed
 from dask_flow.worker_plugins import unregister
 
@@ -96,8 +97,7 @@ def _register(client: Client, files: Mapping[str, Path]) -> str:
     try:
         client.register_plugin(OwnFiles(name, PREFIX, _archive(files)), name=name)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        raise StartupError(f"a worker could not take the files beside the flow: {text}") from error
+        raise StartupError(f"a worker could not take the files beside the flow: {described(error)}") from error
     log.debug("workers have %s", ", ".join(files))
     return name
 

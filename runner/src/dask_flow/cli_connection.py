@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dask_flow.errors import DaskFlowError
+from dask_flow.text import printable
 
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
@@ -67,7 +68,7 @@ def connection_options(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(Connection(namespace, context, kubeconfig), **given)
         except DaskFlowError as error:
-            click.echo(str(error), err=True)
+            click.echo(printable(error, form=str), err=True)
             sys.exit(error.exit_code)
 
     for option in (

@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dask_flow import run_context
+from dask_flow.text import LONGEST, LONGEST_REASON, LONGEST_TRACEBACK, one_line, printable
 
 __all__ = ["configure", "described", "file_handler", "listed", "timed", "user_traceback"]
 
 log = logging.getLogger(__name__)
+
+LONGEST_RECORD = 2 * LONGEST
+"""In characters: what a task logged elsewhere was cut before, and has the task's name now."""
 
 
 def configure(log_format: str) -> None:
@@ -54,7 +58,7 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 
 def described(error: BaseException) -> str:
     """Return the error as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return f"{type(error).__name__}: {' '.join(printable(error, LONGEST_REASON, str).split())}".removesuffix(": ")
 
 
 def user_traceback(error: BaseException) -> str:
@@ -63,8 +67,11 @@ def user_traceback(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and any(part in trace.tb_frame.f_code.co_filename for part in ours):
         trace = trace.tb_next
-    lines = traceback.format_exception(type(error), error, trace)
-    return "".join(lines).rstrip()
+
+    def form(error: BaseException) -> str:
+        return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+    return printable(error, LONGEST_TRACEBACK, form)
 
 
 def _task() -> str:
@@ -76,7 +83,8 @@ def _task() -> str:
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"{self.formatTime(record, '%H:%M:%S')} {level}{_task()}{super().format(record)}"
+        text = printable(record, LONGEST_RECORD, super().format)
+        return f"{self.formatTime(record, '%H:%M:%S')} {level}{one_line(_task())}{text}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -84,8 +92,8 @@ class _JsonFormatter(logging.Formatter):
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
-            "message": f"{_task()}{record.getMessage()}",
+            "message": f"{one_line(_task())}{printable(record, LONGEST_RECORD, logging.LogRecord.getMessage)}",
         }
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+            entry["traceback"] = printable(record.exc_info, LONGEST_TRACEBACK, self.formatException)
         return json.dumps(entry)

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from dask_flow.settings import MAX_WORKERS
+from dask_flow.text import one_line
 from dask_flow.wording import (
     article,
     conversion,
@@ -19,7 +20,6 @@ from dask_flow.wording import (
     kind_of,
     maybe,
     near,
-    one_line,
     quantity,
     quantity_advice,
     said,

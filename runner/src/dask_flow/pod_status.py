@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dask_flow.text import printable
+
 __all__ = ["Problem", "container_status", "ends", "has_ended", "is_ready", "mount_problem", "problem", "refusal"]
 
 LAST_LINES = 20
@@ -49,6 +51,9 @@ class Problem:
     hopeless: bool = True
     orderly: bool = False
     disruption: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", printable(self.text))
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:

@@ -64,11 +64,15 @@ class Progress:
     tasks: tuple[TaskCounts, ...]
 
     def line(self) -> str:
-        """Return a line for the log: of many names those that are not done, then others."""
+        """Return a line for the log: of many names those that are not done, then others; the rest are one."""
         unfinished = [each for each in self.tasks if each.done < each.total]
         others = [each for each in self.tasks if each.done >= each.total]
         chosen = {each.name for each in (unfinished + others)[:MOST_NAMES]}
+        rest = [each for each in self.tasks if each.name not in chosen]
         parts = [each.text() for each in self.tasks if each.name in chosen]
+        if rest:
+            counts = (sum(getattr(each, key) for each in rest) for key in ("done", "total", "running", "failed"))
+            parts.append(TaskCounts(f"{len(rest):,} more names", *counts).text())
         return START + "; ".join([f"{self.workers} worker{'s' * (self.workers != 1)}, {self.memory}", *parts])
 
 

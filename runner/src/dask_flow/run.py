@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dask_flow import declarations, targets
@@ -27,9 +28,10 @@ from dask_flow.errors import (
 )
 from dask_flow.flows import FlowResult, adapter_for, name_of
 from dask_flow.history import History
-from dask_flow.log import described, user_traceback
+from dask_flow.log import described, listed, user_traceback
 from dask_flow.progress import logged_progress
 from dask_flow.report import Outcome, announce, conclude, write_termination_message
+from dask_flow.report.document import MOST_ERRORS
 from dask_flow.report.seen import ask
 from dask_flow.report.tasks import group_tasks, shown
 from dask_flow.report.times import where_the_time_went
@@ -302,12 +304,12 @@ def _why_lost(error: BaseException, events: queue.SimpleQueue[FlowResult | BaseE
 def _outcome(result: FlowResult, client: Client, history: History) -> Outcome:
     if not result.errors:
         return Outcome(exit_code=0, reason="the flow succeeded", results=result.results)
-    history.errors |= {name: user_traceback(error) for name, error in result.errors.items()}
+    history.errors |= {name: user_traceback(error) for name, error in islice(result.errors.items(), MOST_ERRORS)}
     for name, text in history.errors.items() if not result.logged else ():
         log.error("task %s failed:\n%s", name, text)
     name, error = next(iter(result.errors.items()))
     more = f" and {len(result.errors) - 1} more" if len(result.errors) > 1 else ""
-    after = f"; not run because of it: {', '.join(result.skipped)}" if result.skipped else ""
+    after = f"; not run because of it: {listed(result.skipped)}" if result.skipped else ""
     reason = f"the flow failed: task {name}{more}: {described(error)}{_what_killed(error, client)}{after}"
     return Outcome(exit_code=FlowError.exit_code, reason=reason, results=result.results)
 

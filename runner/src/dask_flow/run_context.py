@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 __all__ = [
+    "MORE_NAMES",
     "Context",
     "context",
     "current_task",
@@ -37,7 +38,10 @@ runs: dict[str, Mapping[str, Any]] = {}
 """On a worker: what holds for each run, by the last word of its tasks' keys; a plugin fills it."""
 
 
-_KEY = re.compile(r"(?P<name>.*)-\d+(r\d+)?-(?P<item>\d+|s)-(?P<count>\d+)-(?P<run>\w+)", re.DOTALL)
+MORE_NAMES = "more-names-0-"
+"""How keys begin whose tasks' names are too many for Dask to keep something by each of them."""
+
+_KEY = re.compile(rf"({MORE_NAMES})?(?P<name>.*)-\d+(r\d+)?-(?P<item>\d+|s)-(?P<count>\d+)-(?P<run>\w+)", re.DOTALL)
 """The key of a Dask task that `engine.submission` made."""
 
 summaries: dict[str, Callable[[Any], None]] = {}

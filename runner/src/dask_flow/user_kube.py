@@ -18,6 +18,7 @@ from dask_flow.errors import StartupError
 from dask_flow.kube import Kube, Server
 from dask_flow.kube_refusals import ForbiddenError, NotFoundError, UnauthorizedError, UnreachableError
 from dask_flow.log import described
+from dask_flow.text import printable
 
 __all__ = ["UserKube"]
 
@@ -199,7 +200,7 @@ def _check_credentials(config: Any, context: Any, configuration: Any) -> None:
 def _split(line: bytes) -> tuple[bytes, str]:
     """Split the timestamp off a line of a log."""
     found = STAMPED.fullmatch(line.rstrip(b"\n"))
-    return (found[1], found[2].decode(errors="replace")) if found else (b"", "")
+    return (found[1], printable(found[2].decode(errors="replace"))) if found else (b"", "")
 
 
 def _cause(error: BaseException) -> str:

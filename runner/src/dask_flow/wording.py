@@ -17,7 +17,6 @@ __all__ = [
     "kind_of",
     "maybe",
     "near",
-    "one_line",
     "quantity",
     "quantity_advice",
     "said",
@@ -35,11 +34,6 @@ KINDS = {
 QUANTITY = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([numk]|[KMGTPE]i|[MGTPE]|[eE][-+]?[0-9]{1,3})?")
 UNITS = {unit: Decimal(1000) ** power for power, unit in enumerate(["n", "u", "m", "", "k", *"MGTPE"], start=-3)}
 UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)}
-
-
-def one_line(text: str) -> str:
-    """Return a text with its line breaks and control characters escaped."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], text)
 
 
 def article(title: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dask_flow.errors import InputError
-from dask_flow.wording import one_line
+from dask_flow.text import one_line
 
 __all__ = ["Document", "Path", "load"]
 

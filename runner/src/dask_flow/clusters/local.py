@@ -39,6 +39,7 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
                 n_workers=settings.min_workers,
                 threads_per_worker=max(1, CPU_COUNT // settings.max_workers),
                 silence_logs=logging.ERROR,
+                preload=["dask_flow.sendable"],
             )
     with local, Client(local) as client:
         log.info("dashboard: %s", client.dashboard_link)

@@ -19,6 +19,7 @@ import psutil
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
+from dask_flow import sendable, text
 from dask_flow.clusters import drain, openssl_errors
 from dask_flow.history import WORKER_BEGAN
 
@@ -92,6 +93,7 @@ class ForWorker(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Set the process up."""
         openssl_errors.keep_connections_apart()
+        sendable.send_errors_safely()
         drain.drain_on_sigterm(worker)
         with suppress(psutil.Error):  # some sandboxes show a process none but its own
             began = {"worker": worker.address, "began": psutil.Process(1).create_time()}
@@ -148,7 +150,7 @@ def register_plugins(client: Client, *, operated: bool = False) -> None:
 
     `operated` says that the Dask operator looks after them.
     """
-    modules = (drain, openssl_errors, sys.modules[__name__])
+    modules = (drain, openssl_errors, sendable, text, sys.modules[__name__])
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

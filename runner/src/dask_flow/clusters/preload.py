@@ -10,6 +10,7 @@ from distributed.http.utils import RequestHandler
 
 from dask_flow.clusters.drain import drain_on_sigterm, forward_sigterm, has_joined
 from dask_flow.clusters.openssl_errors import keep_connections_apart
+from dask_flow.sendable import send_errors_safely
 
 __all__ = ["dask_setup"]
 
@@ -29,6 +30,7 @@ def dask_setup(server: Scheduler | Worker | Nanny) -> None:
     """
     keep_connections_apart()
     if isinstance(server, Worker):
+        send_errors_safely()
         drain_on_sigterm(server)
         server.http_application.add_handlers(".*", [("/ready", Ready, {"dask_server": server})])
     elif isinstance(server, Nanny):

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cloudpickle
 
 from dask_flow import run_context
-from dask_flow.engine.items import Summary, picklable, summary
+from dask_flow.engine.items import Summary, summary
 from dask_flow.engine.output import kept_lines, show
+from dask_flow.sendable import sendable
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -198,7 +199,7 @@ def _in_process(work: bytes) -> bytes:
         try:
             value = function(needed, *args)
         except BaseException as raised:
-            error = picklable(raised)
+            error = sendable(raised)
     done: bytes = cloudpickle.dumps((value, error, lines))
     return done
 

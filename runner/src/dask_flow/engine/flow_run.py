@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 LOGGED_ITEMS = 10
 """So many failed items of a mapped task are logged with their tracebacks, and so many of a group that run again."""
 
+MOST_FAILURES = 100
+"""So many failures of a run are logged with their tracebacks; the others are counted."""
+
 TOGETHER_SECONDS = 1.0
 """Items of a group that run again within so many seconds do so together, at the time of the last one."""
 
@@ -62,7 +65,7 @@ class FlowRun:
         values = {each.name: parameters.get(each.name, each.default) for each in flow.parameters()}
         self._context = describe_run(flow.name, values, {**inherited(), **(context or {})}, str(uuid.uuid4()))
         self._verdicts = Verdicts(self._context)
-        self._submission = Submission(backend, self._run_id)
+        self._submission = Submission(backend, self._run_id, self.nodes)
         self._lengths = Lengths(self._submission, self._watch)
         self._todo: deque[Node] = deque()
         self._queue(self.nodes)
@@ -72,6 +75,7 @@ class FlowRun:
         self._groups: list[tuple[Part, int]] = []
         self._timers: list[tuple[float, int, Part, float]] = []
         self._timer_numbers = itertools.count()
+        self._failures = 0
         self.retries: Counter[Task] = Counter()
         """How many attempts but the first tasks had, those of items counted one by one."""
 
@@ -84,6 +88,8 @@ class FlowRun:
                 node.queued = False
                 self._advance(node)
             if not self._left:
+                if self._failures > MOST_FAILURES:
+                    log.error("%d more failures are not logged", self._failures - MOST_FAILURES)
                 states = ((task, self.by_task[task].state) for task in self.flow.tasks)
                 return {task: state for task, state in states if state is not None}
             self._wait()
@@ -193,6 +199,9 @@ class FlowRun:
 
     def _log_failure(self, node: Node, number: int | None, state: State) -> None:
         if not state.is_failed() or not isinstance(state.result, BaseException) or node.task not in self.by_task:
+            return
+        self._failures += 1
+        if self._failures > MOST_FAILURES:
             return
         name = full_name(node.task.name, number)
         if type(state) in (Failed, TimedOut):

@@ -6,10 +6,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import cloudpickle
-
 from dask_flow import run_context
 from dask_flow.engine.state import State, Success
+from dask_flow.sendable import sendable
 
 __all__ = [
     "Items",
@@ -20,7 +19,6 @@ __all__ = [
     "collected",
     "count_items",
     "flatten_value",
-    "picklable",
     "summary",
     "summed_up",
     "with_traceback",
@@ -38,17 +36,8 @@ class Unsuccessful:
     def __reduce__(self) -> Any:
         state = copy.copy(self.state)
         if isinstance(state.result, BaseException):
-            state.result = picklable(state.result)
+            state.result = sendable(state.result)
         return Unsuccessful, (state,)
-
-
-def picklable(error: BaseException) -> BaseException:
-    """Return an error, or if it cannot be pickled, one that says the same."""
-    try:
-        cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
-    return error
 
 
 def as_item(state: State) -> Any:

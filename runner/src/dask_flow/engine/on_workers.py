@@ -21,6 +21,8 @@ from dask_flow.engine.backends import DaskBackend
 from dask_flow.engine.items import Summary
 from dask_flow.engine.output import TaskOutput, line_of, show
 from dask_flow.errors import StartupError
+from dask_flow.sendable import send_errors_safely
+from dask_flow.text import LONGEST_NAME, printable
 from dask_flow.worker_plugins import unregister
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class FlowPlugin(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Make the run known, and listen to its tasks' loggers and prints."""
         self._worker = worker
+        send_errors_safely()
         _process.begin(self)
         logging.getLogger("distributed.worker").addFilter(self._is_news)
 
@@ -57,11 +60,11 @@ class FlowPlugin(WorkerPlugin):  # type: ignore[misc]
             return
         rest = sys.stdout.rest_of(key) if isinstance(sys.stdout, TaskOutput) else ""
         if rest:
-            self._worker.log_event(self.topic, [(run_context.name_of(key), logging.INFO, rest)])
+            self._worker.log_event(self.topic, [(run_context.name_of(key), logging.INFO, printable(rest))])
         if start == "flight" and finish == "error":
             # A repr, with the traceback of the other side in it.
             why = self._worker.state.tasks[key].exception_text.partition("(")[2].strip("'\"").partition("\\n")[0]
-            self._worker.log_event(self.topic, [(str(key), STUCK, why[:200])])
+            self._worker.log_event(self.topic, [(str(key), STUCK, printable(why, LONGEST_NAME))])
             # The connection lacks an answer: the next to use it would fail too.
             self._worker.rpc.collect()
 

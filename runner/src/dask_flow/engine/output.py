@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from dask_flow import run_context
+from dask_flow.text import LONGEST, LONGEST_NAME, one_line, printable
 
 __all__ = ["TaskOutput", "end_line", "kept_lines", "line_of", "lines_of_tasks", "show"]
 
@@ -36,7 +37,7 @@ class TaskOutput(io.TextIOBase):
         owner = run_context.plain_key() or threading.get_ident()
         *lines, rest = (self.rests.pop(owner, "") + text).split("\n")
         if rest:
-            self.rests[owner] = rest
+            self.rests[owner] = printable(rest) if len(rest) > 2 * LONGEST else rest
         for line in lines:
             run_context.task_logger(name).info("%s", line)
         return len(text)
@@ -80,7 +81,7 @@ def end_line() -> None:
 def line_of(record: logging.LogRecord) -> tuple[str, int, str]:
     """Return what the task that runs here logs: its name, the level and the text."""
     name = run_context.current_task() or record.name.removeprefix("dask_flow.task.")
-    return name, record.levelno, logging.Formatter().format(record)
+    return one_line(name, LONGEST_NAME), record.levelno, printable(record, form=logging.Formatter().format)
 
 
 class _Keeping(logging.Handler):

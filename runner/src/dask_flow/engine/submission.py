@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,18 +12,23 @@ from dask_flow.engine import work
 from dask_flow.engine.arguments import EACH, LENIENT, STRICT, Pieces, Slot, Template, filled, flatten_items
 from dask_flow.engine.backends import Backend
 from dask_flow.engine.items import Unsuccessful, as_item, count_items
-from dask_flow.engine.plan import Given, Node, Part
+from dask_flow.engine.plan import COLLECT, FLATTEN, Given, Node, Part
 from dask_flow.engine.state import Mapped, State, Success
+from dask_flow.run_context import MORE_NAMES
+from dask_flow.text import LONGEST_NAME, one_line
 
 __all__ = ["Submission"]
+
+MOST_NAMES = 100
 
 
 class Submission:
     """Submits the parts of one run's nodes."""
 
-    def __init__(self, backend: Backend, run_id: str) -> None:
+    def __init__(self, backend: Backend, run_id: str, nodes: Sequence[Node]) -> None:
         self.backend = backend
         self._run_id = run_id
+        self._prefixes = _prefixes(nodes)
         self._works: dict[Node, work.Work] = {}
         self._numbers = itertools.count()
 
@@ -90,12 +96,23 @@ class Submission:
         """Return a Dask key; `run_context` reads the last words."""
         # The scheduler may still know the keys of before, and with them how they ended.
         number = f"{node.number}r{next(self._numbers)}" if again else node.number
-        return f"{node.task.name}-{number}-{item}-{count}-{self._run_id}"
+        return f"{self._prefixes[node.task.name]}-{number}-{item}-{count}-{self._run_id}"
 
     def _work(self, node: Node) -> work.Work:
         if node not in self._works:
             self._works[node] = node.work(self._run_id)
         return self._works[node]
+
+
+def _prefixes(nodes: Sequence[Node]) -> dict[str, str]:
+    """Return how keys begin, by the tasks' names: with that, but of many names only for those that have the most tasks.
+
+    Dask looks at what it keeps by the beginnings of keys each time that a task is submitted.
+    """
+    counts = Counter(node.task.name for node in nodes)
+    counts.update({node.task.name: len(nodes) for node in nodes if node.mapped or node.task.name in (COLLECT, FLATTEN)})
+    own = {name for name, _ in counts.most_common(MOST_NAMES)}
+    return {name: ("" if name in own else MORE_NAMES) + one_line(name, LONGEST_NAME) for name in counts}
 
 
 class _Arguments:

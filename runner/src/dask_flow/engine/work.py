@@ -24,6 +24,7 @@ from dask_flow.engine.items import Items, Unsuccessful, as_item, summed_up
 from dask_flow.engine.output import end_line
 from dask_flow.engine.state import Failed, Pending, Retrying, Running, Skipped, State, Success, TimedOut, TriggerFailed
 from dask_flow.errors import InputError
+from dask_flow.text import LONGEST_REASON, printable
 
 if TYPE_CHECKING:
     from dask_flow.core import Task
@@ -233,7 +234,7 @@ def decide(task: Task, upstream: Mapping[Any, State]) -> State | None:
     except signals.PrefectStateSignal as signal:
         return signal.state
     except Exception as error:
-        return TriggerFailed(f"Unexpected error while checking task trigger: {error!r}", result=error)
+        return TriggerFailed(f"Unexpected error while checking task trigger: {_text(error)}", result=error)
 
 
 def _attempt(task: Task, arguments: Mapping[str | None, Any], run_count: int) -> State:
@@ -263,7 +264,11 @@ def ended_by(error: BaseException) -> State:
         return error.state
     if isinstance(error, TaskTimeoutError):
         return TimedOut("Task timed out during execution.", result=error)
-    return Failed(f"Error during execution of task: {error!r}", result=error)
+    return Failed(f"Error during execution of task: {_text(error)}", result=error)
+
+
+def _text(error: BaseException) -> str:
+    return printable(error, LONGEST_REASON)
 
 
 def or_retry(task: Task, state: State, run_count: int) -> Retrying | None:
@@ -290,7 +295,7 @@ def handled(owner: Any, old: State, new: State) -> State:
         except signals.PrefectStateSignal as signal:
             new = signal.state
         except Exception as error:
-            return Failed(f"Unexpected error while calling state handlers: {error!r}", result=error)
+            return Failed(f"Unexpected error while calling state handlers: {_text(error)}", result=error)
     return new
 
 

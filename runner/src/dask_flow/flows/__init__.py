@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dask_flow.core import Flow
+from dask_flow.text import printable
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -86,5 +87,4 @@ def name_of(flow: Any) -> str:
 
 def short(value: Any, limit: int = 4000) -> str:
     """Return a text as it is, and anything else by its repr, no longer than `limit` characters."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters in all)"
+    return printable(value, limit)

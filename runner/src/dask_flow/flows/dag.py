@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
 from collections import Counter
@@ -17,6 +18,7 @@ from dask_flow.executors import executor_of, on_client, report_of
 from dask_flow.flows import HIDDEN, Counts, FlowResult, short
 from dask_flow.flows.ended import error_of, was_not_run
 from dask_flow.log import listed
+from dask_flow.text import LONGEST_NAME, one_line, printable
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,6 +31,7 @@ __all__ = ["check", "run"]
 log = logging.getLogger(__name__)
 
 FIRST_ITEMS = 10
+MOST_RESULTS = 100
 
 
 def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
@@ -38,7 +41,10 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
     with report_of(executor_of(flow), client), on_client(client) as backend:
         run, state = run_on(backend, flow, params, keep={*terminal, *flow.reference_tasks()})
         states: Mapping[Task, State] = state.result if isinstance(state.result, dict) else {}
-        results = _texts(run, client, {labels[task]: task for task in states if task in terminal})
+        shown = {labels[task]: task for task in states if task in terminal}
+        results = _texts(run, client, dict(itertools.islice(shown.items(), MOST_RESULTS)))
+        if len(shown) > MOST_RESULTS:
+            results[f"{len(shown) - MOST_RESULTS:,} more tasks"] = "not shown"
         run.release()
     by_task = {task: _failed(labels[task], end) for task, end in states.items()}
     failed = {name: each for of_task in by_task.values() for name, each in of_task.items()}
@@ -69,7 +75,7 @@ def _counts(run: FlowRun) -> dict[str, Counts]:
     counts: dict[str, Counts] = {}
     for task in run.flow.tasks:
         node = run.by_task[task]
-        name = key_split(f"{task.name}-0")
+        name = key_split(f"{one_line(task.name, LONGEST_NAME)}-0")
         together = node.mapped and node.parts and not node.parts[0].raw
         states = [] if node.state is None else failed_states(node.state).values()
         failed = sum(not was_not_run(each) for each in states)
@@ -82,7 +88,7 @@ def _texts(run: FlowRun, client: Client, tasks: Mapping[str, Task]) -> dict[str,
     """Return short texts of the results of tasks, made on the workers that hold them; none for None."""
     texts = {name: _text(run.by_task[task], client) for name, task in tasks.items()}
     gathered: dict[str, str] = client.gather(texts, errors="skip")
-    return {name: text for name, text in gathered.items() if text != "None"}
+    return {name: text for name, text in gathered.items() if text not in ("None", None)}
 
 
 def _text(node: Node, client: Client) -> Any:
@@ -95,7 +101,7 @@ def _text(node: Node, client: Client) -> Any:
     if not isinstance(state, Mapped):
         return client.submit(short, node.parts[0].future, key=key)
     first = [part for part in node.parts if part.start < FIRST_ITEMS]
-    known = {number: repr(each) for number, each in state.unsuccessful.items() if number < FIRST_ITEMS}
+    known = {number: printable(each) for number, each in state.unsuccessful.items() if number < FIRST_ITEMS}
     held = [None if part.error else [part.future] if part.raw else part.future for part in first]
     return client.submit(_short_items, [part.start for part in first], held, known, node.length, key=key)
 
@@ -103,10 +109,15 @@ def _text(node: Node, client: Client) -> Any:
 def _short_items(starts: list[int], held: list[Any], known: Mapping[int, str], length: int) -> str:
     """Return the first items of a mapped task as a text; `known` are the texts of those that have no value."""
     items = [each for start, part in zip(starts, held, strict=True) for each in enumerate(part or (), start)]
-    texts = {**{number: repr(each) for number, each in items if number < FIRST_ITEMS}, **known}
+    texts = {**{number: _item(each) for number, each in items if number < FIRST_ITEMS}, **known}
     first = [text for _, text in sorted(texts.items())]
     more = f", …] ({length:,} items in all)" if length > len(first) else "]"
     return short(f"[{', '.join(first)}{more}")
+
+
+def _item(value: Any) -> str:
+    """Return the text of an item as it is in a list: of a text its repr too."""
+    return repr(value) if type(value) is str else printable(value)
 
 
 def _labels(flow: Flow) -> dict[Task, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dask_flow.errors import InputError
 from dask_flow.flows import FlowResult, short
 from dask_flow.flows.given import check_names
+from dask_flow.text import printable
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -94,7 +95,9 @@ def _errors(flow: str, problem: BaseException, failures: LoggedFailures) -> dict
     """
     from dask_flow.flows.worker_logs import task_that_killed
 
-    names = [name for name, (error, text) in failures.items() if error == repr(problem) or _timed_out(problem, text)]
+    names = [
+        name for name, (error, text) in failures.items() if error == printable(problem) or _timed_out(problem, text)
+    ]
     if not names:
         return {task_that_killed(problem) or flow: problem}
     others = {name: RuntimeError(text.partition("\n")[0]) for name, (_, text) in failures.items() if name not in names}

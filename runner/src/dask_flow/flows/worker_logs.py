@@ -19,6 +19,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from dask_flow.by_value import send_by_value
 from dask_flow.errors import StartupError
+from dask_flow.text import one_line, printable
 from dask_flow.worker_plugins import unregister
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on a line."""
-        name, text = self._task(record), self.format(record)
+        name, text = self._task(record), printable(record, form=self.format)
         error = record.exc_info[1] if record.exc_info else None
-        self._send((name, record.levelno, text.removeprefix(f"Task '{name}': "), repr(error) if error else ""))
+        text = text.removeprefix(f"Task '{name}': ")
+        self._send((name and one_line(name), record.levelno, text, printable(error) if error else ""))
 
     def _task(self, record: logging.LogRecord) -> str | None:
         """Return the name of the task that logs: the task run's in Prefect 3, with the item's number in Prefect 1."""
@@ -150,7 +152,7 @@ def task_that_killed(problem: BaseException) -> str | None:
 
 
 def _register(client: Client, plugin: PrefectLogs) -> None:
-    own = [__name__, *([plugin.prepare.__module__] if plugin.prepare else [])]
+    own = [__name__, "dask_flow.text", *([plugin.prepare.__module__] if plugin.prepare else [])]
     send_by_value([sys.modules[name] for name in own])  # the workers' image need not have this package
     try:
         client.register_plugin(plugin, name=plugin.name)

@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from dask_flow.errors import InputError
+from dask_flow.text import printable
 
 __all__ = ["COLOURS", "Graph", "Link", "Node", "by_name", "read", "shorten"]
 
@@ -221,5 +222,5 @@ def _outcome(state: Any) -> tuple[str, str]:
 
 def _plain(text: Any) -> str:
     """Return a text in one line, without what XML cannot hold."""
-    line = " ".join(str(text).split())
+    line = " ".join(printable(text, LONGEST_DETAIL, str).split())
     return "".join("\ufffd" if unicodedata.category(each) in {"Cc", "Cs", "Cn"} else each for each in line)

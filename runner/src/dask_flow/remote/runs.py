@@ -13,6 +13,7 @@ from dask_flow.pod_status import problem
 from dask_flow.remote.given import address_of, runner_of, target_of
 from dask_flow.remote.job import TARGET_ANNOTATION
 from dask_flow.remote.releases import JOBS, RUNNER, is_runner, release_of
+from dask_flow.text import printable
 from dask_flow.wording import maybe, near
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def exit_of(pod: Mapping[str, Any]) -> tuple[int, str] | None:
     # One that was killed has no reason of its own; its message is the end of its log.
     killed = ended.get("reason") not in {None, "Error", "Completed"}
     said = [ended.get("reason") if killed else "", ended.get("message") or ended.get("reason")]
-    return ended["exitCode"], ": ".join(dict.fromkeys(filter(None, said)))
+    return ended["exitCode"], printable(": ".join(dict.fromkeys(filter(None, said))))
 
 
 def has_started(pod: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from dask_flow.remote.runs import Run, times
+from dask_flow.text import one_line, printable
 
 __all__ = ["FORMATS", "duration", "rendered"]
 
@@ -73,7 +74,7 @@ def _row(run: Run, now: dt.datetime, *, wide: bool) -> dict[str, str]:
             "RUNNER": run.runner or "<none>",
             "TARGET": run.target or "<none>",
         }
-    return {**row, "REASON": " ".join(run.reason.split())}
+    return {name: one_line(cell) for name, cell in row.items()} | {"REASON": " ".join(printable(run.reason).split())}
 
 
 def _table(rows: Sequence[dict[str, str]], width: int | None) -> str:

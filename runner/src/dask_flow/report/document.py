@@ -15,6 +15,7 @@ from dask_flow.report.outcome import Outcome
 from dask_flow.report.workers import Worker
 from dask_flow.settings import RunSettings
 from dask_flow.targets.urls import is_url, shown
+from dask_flow.text import LONGEST_NAME, LONGEST_TRACEBACK, one_line, printable
 
 __all__ = ["FORMAT", "document", "settings_shown", "summary"]
 
@@ -24,7 +25,6 @@ FORMAT = 1
 PACKAGES = ("dask", "distributed", "cloudpickle", "msgpack", "bokeh", "numpy", "pandas", "prefect")
 SECRET = re.compile(r"passw|secret|token|credential|api_?key|private_?key|access_?key", re.IGNORECASE)
 HIDDEN_VALUE = "•••"
-LONGEST_TEXT = 20_000
 MOST_ERRORS = 50
 
 
@@ -43,7 +43,7 @@ def document(
 
     return {
         "format": FORMAT,
-        "flow": settings.flow if settings else "",
+        "flow": one_line(settings.flow, LONGEST_NAME) if settings else "",
         "exit_code": outcome.exit_code,
         "reason": outcome.reason,
         "started": timestamp(start),
@@ -57,7 +57,7 @@ def document(
         "tasks": [_rounded(each) for each in sorted(outcome.tasks, key=lambda group: -group.seconds)],
         "workers": [_worker(each, since) for each in workers],
         "errors": [
-            {"name": name, "traceback": text[-LONGEST_TEXT:]}
+            {"name": one_line(name, LONGEST_NAME), "traceback": printable(text, LONGEST_TRACEBACK)}
             for name, text in list(history.errors.items())[:MOST_ERRORS]
         ],
         "results": dict(outcome.results),
@@ -114,11 +114,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {one_line(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(each) for each in value]
     if isinstance(value, str):
-        return shown(value) if is_url(value) else value[:LONGEST_TEXT]
+        return printable(shown(value) if is_url(value) else value, LONGEST_TRACEBACK)
     if value is None or isinstance(value, bool | int):
         return value
-    return str(value) if isinstance(value, Path) else getattr(value, "__qualname__", repr(value))[:LONGEST_TEXT]
+    return printable(value, LONGEST_TRACEBACK, str if isinstance(value, Path) else _name)
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "__qualname__", None) or repr(value))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dask_flow.report.tasks import COMPUTE
+from dask_flow.report.tasks import COMPUTE, name_of
 from dask_flow.report.workers import Worker
 
 __all__ = ["COLOURS", "HEIGHT", "OTHER", "TRANSFER", "WIDTH", "Lane", "lanes"]
@@ -66,9 +66,7 @@ def lanes(
 def _coloured(
     stream: Iterable[Mapping[str, Any]], colours: Mapping[str, str]
 ) -> Iterable[tuple[Mapping[str, Any], str]]:
-    from dask.utils import key_split
-
-    return ((record, colours.get(key_split(record["key"]), OTHER)) for record in stream)
+    return ((record, colours.get(name_of(record["key"]), OTHER)) for record in stream)
 
 
 def _spread(shares: Shares, kind: str, span: tuple[float, float]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from dask_flow.errors import InputError
 from dask_flow.log import listed
 from dask_flow.report.tasks import TaskGroup
+from dask_flow.text import LONGEST_NAME, LONGEST_REASON, one_line, printable
 
 __all__ = ["Outcome", "announce", "conclude", "write_termination_message"]
 
@@ -27,6 +28,11 @@ class Outcome:
     reason: str
     results: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tasks: tuple[TaskGroup, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason, 2 * LONGEST_REASON))
+        results = {one_line(name, LONGEST_NAME): printable(text) for name, text in self.results.items()}
+        object.__setattr__(self, "results", results)
 
 
 def announce(outcome: Outcome, spent: Mapping[str, float]) -> None:
@@ -64,4 +70,5 @@ def write_termination_message(reason: str) -> None:
     """Leave the reason where Kubernetes reads it: `terminationMessagePath`, if that is there."""
     path = Path(os.environ.get("DASK_FLOW_TERMINATION_LOG", "/dev/termination-log"))
     if path.exists() and os.access(path, os.W_OK):
-        path.write_text(reason.encode()[:TERMINATION_MESSAGE_LIMIT].decode(errors="ignore"))
+        text = printable(reason, 2 * LONGEST_REASON).encode()[:TERMINATION_MESSAGE_LIMIT]
+        path.write_text(text.decode(errors="ignore"), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_flow.history import WORKER_BEGAN, Seen
 from dask_flow.log import described
+from dask_flow.text import LONGEST_NAME, one_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,7 +40,7 @@ async def _ask(client: Client, started: float) -> Seen:
         scheduler.events(topic=WORKER_BEGAN),
     )
     workers = identity["workers"]
-    names = {address: f"worker {info['name']}" for address, info in workers.items()}
+    names = {address: one_line(f"worker {info['name']}", LONGEST_NAME) for address, info in workers.items()}
     # A temporary cluster's are pods, of which it knows those that are gone too.
     names |= getattr(client.cluster, "worker_names", {})
     return Seen(stream, workers, names, events, {event["worker"]: event["began"] for _, event in began})

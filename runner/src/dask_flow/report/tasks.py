@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from dask_flow.flows import HIDDEN, Counts
+from dask_flow.run_context import MORE_NAMES
 
-__all__ = ["TaskGroup", "compute_seconds", "group_tasks", "seconds_of", "shown"]
+__all__ = ["TaskGroup", "compute_seconds", "group_tasks", "name_of", "seconds_of", "shown"]
 
 COMPUTE = "compute"
+MOST_NAMES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +51,51 @@ def group_tasks(
     stream: Iterable[Mapping[str, Any]], names: Mapping[str, str], counts: Mapping[str, Counts]
 ) -> tuple[TaskGroup, ...]:
     """Sum up Dask's task stream by task name; `names` are the workers' by address, `counts` a Flow's."""
-    from dask.utils import key_split
-
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for record in stream:
-        groups.setdefault(key_split(record["key"]), []).append(record)
-    return tuple(_group(name, records, names, counts.get(name)) for name, records in groups.items())
+        groups.setdefault(name_of(record["key"]), []).append(record)
+    return _with_rest([_group(name, records, names, counts.get(name)) for name, records in groups.items()])
+
+
+def name_of(key: Any) -> str:
+    """Return the name by which tasks are summed up: as Dask has it, whatever the number of names."""
+    from dask.utils import key_split
+
+    return str(key_split(key.removeprefix(MORE_NAMES) if isinstance(key, str) else key))
+
+
+def _with_rest(groups: list[TaskGroup]) -> tuple[TaskGroup, ...]:
+    """Return the groups of those names that have the most tasks and took the longest, and the others as one."""
+    if len(groups) <= MOST_NAMES:
+        return tuple(groups)
+    by_count, by_time = (sorted(groups, key=key, reverse=True) for key in (_count, _seconds))
+    chosen = {each.name for each in by_count[: MOST_NAMES // 2]}
+    for group in by_time:
+        chosen |= {group.name} if len(chosen) < MOST_NAMES else set()
+    rest = [each for each in groups if each.name not in chosen]
+    others: Counter[str] = Counter()
+    for group in rest:
+        others.update(group.others)
+    return (
+        *(each for each in groups if each.name in chosen),
+        TaskGroup(
+            name=f"{len(rest):,} more names",
+            count=sum(map(_count, rest)),
+            seconds=sum(map(_seconds, rest)),
+            workers=tuple(sorted({worker for each in rest for worker in each.workers})),
+            items=sum(each.items or 0 for each in rest) or None,
+            failed=sum(each.failed for each in rest),
+            retries=sum(each.retries for each in rest),
+            shortest=min(each.shortest for each in rest),
+            median=statistics.median(each.median for each in rest),
+            longest=max(each.longest for each in rest),
+            bytes=sum(each.bytes for each in rest),
+            others=dict(others),
+        ),
+    )
+
+
+_count, _seconds = attrgetter("count"), attrgetter("seconds")
 
 
 def _group(name: str, records: list[Mapping[str, Any]], names: Mapping[str, str], counts: Counts | None) -> TaskGroup:

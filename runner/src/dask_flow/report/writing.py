@@ -70,7 +70,7 @@ class RunReport:
         page = page_of(client, self._started, *([INTERRUPTED_SECONDS] if interrupted else []))
         try:
             if page is not None:
-                (self._folder / PERFORMANCE).write_text(page)
+                (self._folder / PERFORMANCE).write_text(page, encoding="utf-8")
         except OSError as error:
             log.warning("there is no performance report of Dask's: %s", error)
 
@@ -123,8 +123,8 @@ class RunReport:
             **report,
             "files": [*self._files(), PAGE, REPORT],
         }
-        (self._folder / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-        (self._folder / PAGE).write_text(page(report, self._history, workers))
+        (self._folder / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (self._folder / PAGE).write_text(page(report, self._history, workers), encoding="utf-8")
         return self._place.put(self._folder, name)
 
     def _files(self) -> list[str]:

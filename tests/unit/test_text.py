@@ -1,0 +1,128 @@
+"""Texts that are none, or too much of one, wherever they come from: they end no worker, run, log or report."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+KINDS = """
+import os, time
+from dask_flow import Flow, context, task
+
+NAME = os.fsdecode(b"caf\\xe9.csv")
+TEXTS = {"name": NAME, "nul": "a\\0b", "ansi": "\\x1b[31mred", "return": "10%\\r20%", "line": "x" * 1_000_000,
+         "lines": "line\\n" * 200_000}
+
+
+def slow(_):
+    time.sleep(600)
+
+
+def refuses(_):
+    raise RuntimeError("not bound to a session")
+
+
+def leaves(_):
+    raise SystemExit(3)
+
+
+def endless(value):
+    return str(value)
+
+
+TEXT_OF = {"Name": lambda _: NAME, "Slow": slow, "Row": refuses, "Leaves": leaves, "Endless": endless}
+KINDS = [type(kind, (Exception,), {"__str__": text, "__repr__": text}) for kind, text in TEXT_OF.items()]
+for kind in KINDS:
+    kind.__module__ = "__main__"
+"""
+FINE = f"""{KINDS}
+@task
+def say(text):
+    print("printed", text)
+    print(text, end="")
+    context.logger.info("logged %s", text)
+    context.logger.info("no number: %d", text)
+    return text
+
+
+@task
+def value(kind):
+    context.logger.info("logged %s", KINDS[kind]())
+    return KINDS[kind]()
+
+
+@task
+def large():
+    return 10 ** 5000, [0] * 10 ** 6
+
+
+with Flow(f"texts of {{NAME}}") as flow:
+    for name, text in TEXTS.items():
+        if name != "lines":
+            say(text, task_args={{"name": text}})
+    value.map(list(range(len(KINDS))))
+    for number in range(len(KINDS)):
+        value(number)
+    large()
+"""
+FAILS = f"""{KINDS}
+class Unpicklable(Exception):
+    def __reduce__(self):
+        raise TypeError(NAME)
+
+
+class Unloadable(Exception):
+    def __init__(self, one, two):
+        super().__init__(NAME)
+
+
+MAKERS = [*(lambda text=text: ValueError(text) for text in TEXTS.values()), *KINDS, lambda: ValueError("x" * 5_000_000),
+          lambda: Unpicklable(NAME), lambda: Unloadable(1, 2)]
+
+
+@task
+def fails(number):
+    raise MAKERS[number]()
+
+
+with Flow("failures") as flow:
+    for number in range(len(MAKERS)):
+        fails(number, task_args={{"name": f"fails {{number}}"}})
+    fails.map(list(range(len(MAKERS))))
+"""
+
+
+def run(folder, flow, *options):
+    """Return what came of a run, its log, its report and the message that Kubernetes gets."""
+    (folder / "flow.py").write_text(flow)
+    (folder / "message").touch()
+    env = {**os.environ, "DASK_FLOW_TERMINATION_LOG": str(folder / "message"), "PYTHONIOENCODING": "utf-8:strict"}
+    env["DASK_DISTRIBUTED__SCHEDULER__DASHBOARD_ADDRESS"] = ":0"
+    command = [sys.executable, "-m", "dask_flow", "run", folder / "flow.py", "--report", folder / "reports"]
+    command += ["--cluster", "local", "--max-workers", "1", *options]
+    done = subprocess.run(command, capture_output=True, env=env, check=False, timeout=280)
+    (report,) = (folder / "reports").glob("*/report.json")
+    return done.returncode, done.stderr.decode(), report.parent, (folder / "message").read_text()
+
+
+@pytest.mark.parametrize(("flow", "code", "form"), [(FINE, 0, "text"), (FAILS, 1, "json")])
+def test_texts_that_are_none_end_nothing_and_reach_nobody(tmp_path, flow, code, form):
+    exit_code, log, folder, message = run(tmp_path, flow, "--log-format", form)
+
+    log = "\n".join(log.splitlines() if form == "text" else (json.loads(line)["message"] for line in log.splitlines()))
+    texts = [log, message, *(path.read_text() for path in (*folder.glob("report.*"), folder / "logs/runner.log"))]
+    assert exit_code == code, log[-5000:]
+    assert all(r"caf\udce9.csv" in text.replace("\\\\", "\\") for text in texts if text != message)
+    assert not any(NO_TEXT.search(text) for text in texts)
+    assert max(map(len, log.splitlines())) < 300_000
+    assert max(map(len, texts)) < 20_000_000
+    assert all(word in log for word in ("characters left out", "cannot be shown: RuntimeError: not bound to a session"))
+    assert "KilledWorker" not in log
+    assert "Logging error" not in log
+    assert "Traceback" in log if code else "the flow succeeded" in message
+    assert len(message.encode()) <= 4096
+    assert json.loads((folder / "report.json").read_text())["exit_code"] == code
