@@ -2,10 +2,11 @@ import time
 
 import dask
 import pytest
-from dask_flow import Flow, Parameter, Task, task, triggers
+from dask_flow import Flow, Parameter, Task, context, task, triggers
 from dask_flow.engine import signals
 from dask_flow.errors import InputError
 from dask_flow.flows import dag, function, prefect1, short
+from dask_flow.report.tasks import group_tasks
 from distributed import Client, LocalCluster
 
 
@@ -242,4 +243,41 @@ def test_function_refuses_wrong_parameters(params, message):
 
 def test_short_says_how_long_it_would_be():
     assert short("as it is") == "as it is"
-    assert short("x" * 20, limit=5) == "xxxxx… (20 characters in all)"
+    assert short("x" * 100, limit=58) == "xxxxxx… (92 characters left out) …xx"
+
+
+def test_many_names_are_kept_by_few(client, caplog):
+    @task
+    def knows(name):
+        assert context.task_full_name == name
+
+    @task
+    def goes_wrong():
+        raise ValueError("no")
+
+    with Flow("names") as flow:
+        for number in range(150):
+            knows(f"number{number}", task_args={"name": f"number{number}"})
+            goes_wrong(task_args={"name": f"wrong{number}"})
+            add(1)
+
+    before = set(client.run_on_scheduler(prefixes_of))
+    client.get_task_stream()
+    started = time.time()
+    result = dag.run(flow, client, {})
+    groups = group_tasks(client.get_task_stream(start=started), {}, result.counts)
+
+    new = client.run_on_scheduler(prefixes_of) - before
+    assert len([name for name in new if name.startswith(("number", "wrong"))]) < 100
+    assert result.results["add[0]"] == "1"
+    assert result.results["more tasks"] == "350 of them"
+    assert [name for name in result.errors if not name.startswith("wrong")] == []
+    assert len(groups) == 101
+    assert next(each.count for each in groups if each.name == "add") == 150
+    assert sum(each.failed for each in groups) == 150
+    assert caplog.text.count("Traceback") == 100
+    assert "50 more failures are not logged" in caplog.messages
+
+
+def prefixes_of(dask_scheduler):
+    return set(dask_scheduler.task_prefixes)

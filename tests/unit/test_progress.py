@@ -52,8 +52,9 @@ def test_line_of_many_names_has_those_that_are_not_done():
 
     shown = parse(Progress(1, "x", tasks).line()).tasks
 
-    assert len(shown) == 20
-    assert {each.done for each in shown} == {0}
+    assert len(shown) == 21
+    assert {each.done for each in shown[:20]} == {0}
+    assert shown[20] == TaskCounts("80 more names", 50, 80)
 
 
 def test_run_logs_how_far_it_is_up_to_its_end(tmp_path):

@@ -95,6 +95,21 @@ def test_flow_knows_better_what_failed_and_was_tried_again():
     assert (skip.items, skip.failed) == (None, 0)
 
 
+def test_names_beyond_a_hundred_are_one():
+    stream = [
+        record(f"kind{number}-{item}", 0, number) for number in range(20_000) for item in range(1 + (number < 60))
+    ]
+
+    groups = group_tasks(stream, {}, {})
+
+    names = [each.name for each in groups]
+    assert len(groups) == 101
+    assert names[:50] == [f"kind{number}" for number in range(50)]
+    assert names[50:] == [*(f"kind{number}" for number in range(19_950, 20_000)), "19,900 more names"]
+    assert sum(each.count for each in groups) == 20_060
+    assert sum(each.seconds for each in groups) == sum(range(20_000)) + sum(range(60))
+
+
 # ---- workers
 
 

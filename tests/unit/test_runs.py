@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import socket
 
 import pytest
@@ -318,3 +319,17 @@ def test_connection_to_the_local_port_reaches_the_pod_s(kube, monkeypatch):
         pod.sendall(b"answer")
         assert near.recv(100) == b"answer"
     first[1].close()
+
+
+def test_nothing_that_a_pod_says_steers_the_terminal(dask_flow, runs):
+    runs.get("pods", "bad-b")["status"]["containerStatuses"][0]["state"] = ended(1, "\x1b[2Jcaf\x9b\u202e\rno")
+    runs.get("pods", "waiting-a")["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = "no \x1b]0;x"
+    runs.logs["bad-b"] = "2026-01-01T00:00:00.1Z \x1b[31mred\r50%\r\n"
+
+    printed = [dask_flow(*command).output for command in (["list"], ["logs", "bad"], ["logs", "-f", "bad"])]
+
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", "".join(printed))
+    assert r"\x1b[2Jcaf\x9b\u202e\rno" in printed[0]
+    assert r"\x1b]0;x" in printed[0]
+    assert printed[1] == "\\x1b[31mred\\r50%\n"
+    assert r"run bad: \x1b[2Jcaf" in printed[2]

@@ -1,5 +1,6 @@
 """Texts that are none, or too much of one, wherever they come from: they end no worker, run, log or report."""
 
+import itertools
 import json
 import os
 import re
@@ -7,8 +8,21 @@ import subprocess
 import sys
 
 import pytest
+from dask_flow.log import described, user_traceback
+from dask_flow.text import one_line, printable
 
 NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class Text(str):
+    """A text that does harm when it is asked for one."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        raise RuntimeError
+
+
 KINDS = """
 import os, time
 from dask_flow import Flow, context, task
@@ -96,6 +110,45 @@ with Flow("failures") as flow:
 """
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("caf\udce9", r"caf\udce9"),
+        ("a\0b\x1b[31m\x7f\x85\u2028\u202e", r"a\x00b\x1b[31m\x7f\x85\u2028\u202e"),
+        ("10%\r20%\r\n\tdone\r\n30%\r", "10%\\r20%\n\tdone\n30%"),
+        ("日本語 é\xa0\U0001f642 \\x00", "日本語 é\xa0\U0001f642 \\x00"),
+        (KeyError("a"), "KeyError('a')"),
+        ({1: [2]}, "{1: [2]}"),
+        (10**5000, "<int that cannot be shown: ValueError: Exceeds the limit (4300 digits) for integer"),
+        (dict.fromkeys(range(5000)), "98: None, 99: None}… (5,000 items in all)"),
+        (Text("a\0"), r"a\x00"),
+    ],
+    ids=itertools.count(),  # pytest, too, would ask the values for their texts
+)
+def test_text_of_a_value_can_go_anywhere(value, text):
+    assert text in printable(value)
+    assert printable(printable(value)) == printable(value)
+
+
+def test_long_text_says_how_much_is_left_out():
+    text = printable("a" * 1_000_000 + "the end", 1000)
+
+    assert re.fullmatch(r"a+… \(999,057 characters left out\) …a+the end", text)
+    assert printable(text, 1000) == text
+    assert len(one_line("\n" * 10_000, 100)) <= 200
+
+
+def test_errors_are_described_whatever_they_are():
+    class BadError(Exception):
+        def __str__(self):
+            raise BadError
+
+    assert described(BadError()) == "BadError: <BadError that cannot be shown: BadError>"
+    assert "BadError: <exception str() failed>" in user_traceback(BadError())
+    assert len(user_traceback(ValueError("x" * 5_000_000))) < 30_000
+    assert described(ValueError("two\nlines \x1b")) == r"ValueError: two lines \x1b"
+
+
 def run(folder, flow, *options):
     """Return what came of a run, its log, its report and the message that Kubernetes gets."""
     (folder / "flow.py").write_text(flow)
@@ -113,7 +166,11 @@ def run(folder, flow, *options):
 def test_texts_that_are_none_end_nothing_and_reach_nobody(tmp_path, flow, code, form):
     exit_code, log, folder, message = run(tmp_path, flow, "--log-format", form)
 
-    log = "\n".join(log.splitlines() if form == "text" else (json.loads(line)["message"] for line in log.splitlines()))
+    log = "\n".join(
+        log.splitlines()
+        if form == "text"
+        else (json.loads(line)["message"] for line in log.splitlines() if line.startswith("{"))
+    )
     texts = [log, message, *(path.read_text() for path in (*folder.glob("report.*"), folder / "logs/runner.log"))]
     assert exit_code == code, log[-5000:]
     assert all(r"caf\udce9.csv" in text.replace("\\\\", "\\") for text in texts if text != message)

@@ -44,7 +44,7 @@ def run(flow: Flow, client: Client, params: Mapping[str, Any]) -> FlowResult:
         shown = {labels[task]: task for task in states if task in terminal}
         results = _texts(run, client, dict(itertools.islice(shown.items(), MOST_RESULTS)))
         if len(shown) > MOST_RESULTS:
-            results[f"{len(shown) - MOST_RESULTS:,} more tasks"] = "not shown"
+            results["more tasks"] = f"{len(shown) - MOST_RESULTS:,} of them"
         run.release()
     by_task = {task: _failed(labels[task], end) for task, end in states.items()}
     failed = {name: each for of_task in by_task.values() for name, each in of_task.items()}
