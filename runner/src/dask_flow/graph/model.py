@@ -223,4 +223,4 @@ def _outcome(state: Any) -> tuple[str, str]:
 def _plain(text: Any) -> str:
     """Return a text in one line, without what XML cannot hold."""
     line = " ".join(printable(text, LONGEST_DETAIL, str).split())
-    return "".join("\ufffd" if unicodedata.category(each) in {"Cc", "Cs", "Cn"} else each for each in line)
+    return "".join("\ufffd" if unicodedata.category(each) == "Cn" else each for each in line)

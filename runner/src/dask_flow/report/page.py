@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["duration", "page", "size", "ticks"]
 
-MOST_TASKS, MOST_WORKERS = 50, 100
+MOST_WORKERS = 100
 MOST_ERRORS = 20
 LONGEST_RESULT = 2000
 MOST_NODES = 200
@@ -43,7 +43,7 @@ def page(report: Mapping[str, Any], history: History, workers: Sequence[Worker])
             flow_seconds=flow.seconds if flow else 0.0,
             picture=_picture(history),
             longest=max((each["seconds"] for each in report["tasks"]), default=0.0) or 1.0,
-            most=(MOST_TASKS, MOST_WORKERS),
+            most=MOST_WORKERS,
             errors=MOST_ERRORS,
             longest_result=LONGEST_RESULT,
             total=sum(report["time"].values()) or 1.0,
