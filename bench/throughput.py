@@ -28,7 +28,7 @@ from distributed import Client, LocalCluster
 from table import Key, Limit, judge
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("map", "graphs", "pauses", "driver")
+PARTS = ("map", "graphs", "names", "pauses", "driver")
 WARM_UP_TASKS = 100
 LAYER_TASKS = 100
 PAUSE_SECONDS = 0.05
@@ -41,6 +41,7 @@ QUIET = "quiet"  # a peer that logs warnings only, where it logs each task as it
 MAP, LONG_MAP, PAUSES = "map of 10,000 (µs/task)", "map of 100,000 (µs/task)", "map of 1,000, 50 ms each (µs/task)"
 CHAIN, DIAMONDS = "chain of 500 (µs/task)", "diamonds of 2,000 (µs/task)"
 LONG_DIAMONDS = "diamonds of 20,000 (µs/task)"
+NAME, NAMES = "20,000 of one name (µs/task)", "20,000 of different names (µs/task)"
 MAP1, MAP3 = "map of 300 (µs/task)", "map of 100 (µs/task)"
 FLOW, LONG_FLOW = "making a flow of 10,000 tasks (s)", "making a flow of 100,000 tasks (s)"
 MEMORY, IMPORT = "driver's peak memory, map of 100,000 (MiB)", "import dask_flow (ms)"
@@ -98,6 +99,7 @@ LIMITS = [
     Limit((ONE, DIAMONDS), (RAW, DIAMONDS), 1.15),
     Limit((ONE, LONG_DIAMONDS), (RAW, LONG_DIAMONDS), 1.15),
     Limit((ONE, LONG_DIAMONDS), (ONE, DIAMONDS), 1.2),
+    Limit((ONE, NAMES), (ONE, NAME), 1.15),
     Limit((OURS, LONG_MAP), (RAW, MAP), 0.05),
     Limit((OURS, PAUSES), (RAW, PAUSES), 1.05),
     Limit((PREFECT1, MAP1), (ONE, MAP), 8, least=True),
@@ -209,6 +211,18 @@ def diamonds(call: Call, tasks: int) -> Any:
     return last
 
 
+def one_name(call: Call, tasks: int) -> Any:
+    """Return the end of one layer."""
+    step = call(increment)
+    return call(largest)([step(number) for number in range(tasks)])
+
+
+def names(call: Call, tasks: int) -> Any:
+    """Return the end of the same layer, of tasks of a Flow that each have a name of their own."""
+    step = call(increment)
+    return call(largest)([step(number, task_args={"name": f"step{number}"}) for number in range(tasks)])
+
+
 class Raw:
     """Runs on distributed alone."""
 
@@ -270,6 +284,10 @@ def contestants(client: Client, parts: Sequence[str]) -> list[Contestant]:
             Contestant((ONE, DIAMONDS), 2000, partial(one.graph, diamonds), layers),
             Contestant((RAW, LONG_DIAMONDS), 20_000, partial(raw.graph, diamonds), layers),
             Contestant((ONE, LONG_DIAMONDS), 20_000, partial(one.graph, diamonds), layers),
+        ],
+        "names": [
+            Contestant((ONE, NAME), 20_000, partial(one.graph, one_name), int),
+            Contestant((ONE, NAMES), 20_000, partial(one.graph, names), int),
         ],
         "pauses": [
             Contestant((RAW, PAUSES), 1000, partial(raw.map, pause), incremented),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -33,6 +34,8 @@ def configure(log_format: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("dask_flow").setLevel(logging.INFO)
     logging.captureWarnings(True)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a flow's own print must not fail where a log does not
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def file_handler(path: Path) -> logging.Handler:

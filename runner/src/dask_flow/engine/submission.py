@@ -19,7 +19,7 @@ from dask_flow.text import LONGEST_NAME, one_line
 
 __all__ = ["Submission"]
 
-MOST_NAMES = 100
+MOST_NAMES = 50
 
 
 class Submission:
