@@ -19,7 +19,7 @@ from dask_flow import __version__
 from dask_flow.cli_connection import Connection, connection_options
 from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.graph import FORMATS as GRAPH_FORMATS
-from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, SCHEDULERS, RunSettings, may_stay
+from dask_flow.settings import CLUSTER_MODES, LOG_FORMATS, NOTIFY_WHEN, SCHEDULERS, RunSettings, may_stay
 
 __all__ = ["cli", "main", "option", "run_options"]
 
@@ -202,6 +202,19 @@ def cli() -> None:
                     "4 the cluster was lost, 130/143 interrupted.")  # fmt: skip
 @click.argument("target")
 @run_options
+@option(
+    "--notify",
+    multiple=True,
+    metavar="URL",
+    help="Who is notified of the run's end, by an Apprise URL (Slack, Teams, mail, a web hook, …); may be repeated. "
+    "As it holds a secret, better DASK_FLOW_NOTIFY, URLs separated by blanks or lines.",
+)
+@option(
+    "--notify-when",
+    type=click.Choice(NOTIFY_WHEN),
+    default=NOTIFY_WHEN[0],
+    help=f"Of which ends they are notified.  [default: {NOTIFY_WHEN[0]}]",
+)
 @option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
 @option(
     "--progress",
@@ -210,25 +223,31 @@ def cli() -> None:
     help="Log so often how many tasks of each name are done.  [default: never]",
 )
 @option("--debug", is_flag=True, help="Log each error's traceback too.")
-def run(debug: bool, params: tuple[str, ...], args: tuple[str, ...], **given: Any) -> None:
+def run(
+    debug: bool, params: tuple[str, ...], args: tuple[str, ...], notify: tuple[str, ...], notify_when: str, **given: Any
+) -> None:
     """Run the flow TARGET: file.py[:name], package.module[:name], or the URL of such a file."""
     from dask_flow import log
     from dask_flow import report as reports
     from dask_flow.params import parse_args, parse_params
+    from dask_flow.report.notify import Notifier
     from dask_flow.run import run as run_flow
 
     log.configure(given.get("log_format") or RunSettings.log_format)
     if debug:
         logging.getLogger("dask_flow").setLevel(logging.DEBUG)
+    os.environ.pop("DASK_FLOW_NOTIFY", None)  # not for the flow, its log and its processes
+    notifier = Notifier(given["target"], notify, notify_when)
     try:
         given["params"] = parse_params(os.environ.get("DASK_FLOW_PARAMS"), params)
         given["args"] = parse_args(os.environ.get("DASK_FLOW_ARGS"), args)
     except InputError as error:
         outcome = reports.Outcome(exit_code=error.exit_code, reason=str(error))
         reports.write_termination_message(outcome.reason)
+        notifier.tell(outcome)
         reports.conclude(outcome)
     else:
-        outcome = run_flow(given)
+        outcome = run_flow(given, notifier)
     _exit(outcome.exit_code)
 
 
@@ -305,10 +324,15 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="dask-flow", standalone_mode=False))
     except click.ClickException as error:
-        from dask_flow.report import write_termination_message
+        from dask_flow.report import Outcome, write_termination_message
 
         error.show()
         write_termination_message(error.format_message())
+        if isinstance(error, click.UsageError) and error.ctx and error.ctx.command is run:
+            from dask_flow.report.notify import Notifier
+
+            urls, when = (os.environ.get(name, "") for name in ("DASK_FLOW_NOTIFY", "DASK_FLOW_NOTIFY_WHEN"))
+            Notifier("dask-flow run", urls.split(), when).tell(Outcome(error.exit_code, error.format_message()))
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(128 + signal.SIGINT)

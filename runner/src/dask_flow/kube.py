@@ -49,6 +49,7 @@ ROLES_PAUSE_SECONDS = 0.5
 WATCH_SECONDS = 300
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
+LEAST_READ_SECONDS = 1
 LOG_READ_SECONDS = 5
 LOG_LINES = 20_000
 LOG_BYTES = 8 * 2**20
@@ -125,7 +126,7 @@ class Kube:
         return cls(server, (SERVICE_ACCOUNT / "namespace").read_text().strip())
 
     def give_up_in(self, seconds: float) -> None:
-        """From now on, repeat no request that would take longer than this from now."""
+        """From now on, wait for no answer, and repeat no request, for longer than this from now."""
         self._deadline = time.monotonic() + seconds
 
     def version(self) -> str:
@@ -315,6 +316,7 @@ class Kube:
         until = min(time.monotonic() + self._patience_seconds, self._deadline)
         pauses: Iterator[float] = itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1]))
         while True:
+            read_seconds = min(read_seconds, max(self._deadline - time.monotonic(), LEAST_READ_SECONDS))
             try:
                 response = self._server.ask(method, url, query, body, read_seconds)
                 said = response.data if response.status >= BAD_REQUEST else b""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from dask_flow.report.notify import Notifier
     from dask_flow.report.writing import RunReport
 
 __all__ = ["load", "run"]
@@ -55,20 +56,21 @@ INTERRUPTED_SECONDS = 3
 CONNECTION_LOST = "scheduler-connection-lost"
 
 
-def run(given: Mapping[str, Any]) -> Outcome:
+def run(given: Mapping[str, Any], notifier: Notifier) -> Outcome:
     """Run the flow that `given["target"]` names, with what the user gave over what the flow declares.
 
-    Says in the log, the container's termination message and, if one is wanted, the report what the run came to. Never
-    raises for what a run may meet: the outcome has the exit code and the reason.
+    Says in the log, the container's termination message, the notification and, if one is wanted, the report what the
+    run came to. Never raises for what a run may meet: the outcome has the exit code and the reason.
     """
     history, report = History(), None
     with _signals() as ignore_signals:
         try:
+            notifier.start_check()
             if given.get("report"):
                 from dask_flow.report.writing import RunReport
 
                 report = RunReport.to(given["report"], history)
-            outcome = _run(given, history, report, ignore_signals)
+            outcome = _run(given, history, report, notifier, ignore_signals)
         except (DaskFlowError, Interrupted) as error:
             log.debug("the run ended with an error", exc_info=True)
             outcome = Outcome(exit_code=error.exit_code, reason=str(error))
@@ -78,15 +80,20 @@ def run(given: Mapping[str, Any]) -> Outcome:
             outcome = Outcome(exit_code=ClusterLostError.exit_code, reason=reason)
         ignore_signals()
         write_termination_message(outcome.reason)
-        _conclude(outcome, history, report)
+        _conclude(outcome, history, report, notifier)
     return outcome
 
 
 def _run(
-    given: Mapping[str, Any], history: History, report: RunReport | None, ignore_signals: Callable[[], None]
+    given: Mapping[str, Any],
+    history: History,
+    report: RunReport | None,
+    notifier: Notifier,
+    ignore_signals: Callable[[], None],
 ) -> Outcome:
     with history("flow loaded"):
         loaded, settings = load(given)
+    notifier.check()
     history.settings, history.flow = settings, loaded.flow
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
@@ -127,12 +134,13 @@ def _stock_taken(client: Client, history: History, report: RunReport | None) -> 
             report.write(*_summed_up(outcome, history), interrupted=True)
 
 
-def _conclude(outcome: Outcome, history: History, report: RunReport | None) -> None:
+def _conclude(outcome: Outcome, history: History, report: RunReport | None, notifier: Notifier) -> None:
     outcome, workers, spent = _summed_up(outcome, history)
     announce(outcome, spent)
+    page = report.write(outcome, workers, spent) if report else None
     if report:
-        report.write(outcome, workers, spent)
         report.close()
+    notifier.tell(outcome, history.settings.flow if history.settings else "", page)
     conclude(outcome)
 
 

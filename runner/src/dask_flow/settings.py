@@ -17,6 +17,7 @@ __all__ = [
     "CLUSTER_MODES",
     "LOG_FORMATS",
     "MAX_WORKERS",
+    "NOTIFY_WHEN",
     "SCHEDULERS",
     "RunSettings",
     "may_stay",
@@ -25,6 +26,7 @@ __all__ = [
 
 CLUSTER_MODES = ("auto", "local", "pods", "operator", "static")
 LOG_FORMATS = ("text", "json")
+NOTIFY_WHEN = ("failure", "success", "both")
 SCHEDULERS = ("runner", "pod")
 BUILDERS = ("docker", "podman", "buildah")
 # Kubernetes' own limit of pods: https://kubernetes.io/docs/setup/best-practices/cluster-large/

@@ -76,17 +76,18 @@ class RunReport:
 
     def write(
         self, outcome: Outcome, workers: list[Worker], spent: Mapping[str, float], *, interrupted: bool = False
-    ) -> None:
-        """Write all that there is so far, and copy it; what was written before is replaced."""
+    ) -> str | None:
+        """Write all that there is so far, and copy it over what was written before; return where the page is."""
         seconds = INTERRUPTED_SECONDS if interrupted else WRITE_SECONDS
         errors: list[str] = []
+        pages: list[str] = []
         if not interrupted:
             self._add_last_line(outcome)
 
         def work() -> None:
             try:
-                where = self._write(outcome, workers, spent)
-                log.info("report: %s/%s", where, PAGE)
+                pages.append(f"{self._write(outcome, workers, spent)}/{PAGE}")
+                log.info("report: %s", pages[0])
             except Exception as error:
                 log.debug("the report could not be written", exc_info=True)
                 errors.append(reason(error))
@@ -98,6 +99,7 @@ class RunReport:
             errors.append(f"it took more than {seconds} s")
         for error in errors:
             log.warning("the report could not be written to %s: %s", self._place, error)
+        return pages[0] if pages else None
 
     def _add_last_line(self, outcome: Outcome) -> None:
         """Have the reason in the file of the log, though the log itself has it after the report."""
