@@ -177,7 +177,7 @@ CLUSTER = [
     Scenario(
         pages=("docs/running-flows.md", "docs/troubleshooting.md"),
         steps=(
-            "helm install nightly",
+            "helm install nightly charts/dask-flow --set-file",
             "kubectl logs job/monday\n",
             "kubectl logs job/monday",
             "kubectl get pods -l app.kubernetes.io/component=worker",
@@ -261,6 +261,7 @@ DOCKERFILE = "what the Dockerfile does, with the image's Python"
 REGISTRY = "needs a registry; tests/e2e/test_registry.py::test_seeds_docker_storage_is_built_pushed_and_run"
 ARGO = "needs Argo Workflows; tests/e2e/test_chart.py::test_argo_judges_a_run_by_its_job_and_outputs_the_reason"
 SUBMIT = "tests/e2e/test_submit.py::test_run_is_detached_listed_followed_and_cancelled_with_the_documented_role"
+NOTIFIED = "tests/e2e/test_failures.py::test_quota_without_room_is_the_reason_and_is_told_once_after_the_last_attempt"
 NOT_PUBLISHED = "not published yet; tests/unit/test_doc_commands.py::test_extras_that_the_docs_install_exist"
 ONLINE = "needs a host that tests do not reach"
 # Not run as they are, and why. A test that does the same, as FILE::TEST, must exist.
@@ -281,6 +282,9 @@ ELSEWHERE = {
     ("docs/images.md", "make image"): "needs a registry's base image; the node's images are made by it",
     ("docs/images.md", "dask-flow build flow.py -- "): "needs a builder for another platform",
     ("docs/running-flows.md", "dask-flow submit flow.py --watch"): "docs/submit.md has it with a namespace",
+    ("docs/running-flows.md", "kubectl create secret generic alerts"): NOTIFIED,
+    ("docs/running-flows.md", "helm install nightly charts/dask-flow --set run.notify"): NOTIFIED,
+    ("docs/running-flows.md", "pip install 'dask-flow[notify]'"): NOT_PUBLISHED,
     ("docs/submit.md", "pip install ./runner"): "a part of the tutorial's first step",
     ("docs/submit.md", "kubectl create job RUN"): "the form of a command that other pages have",
     ("docs/submit.md", "dask-flow logs -f"): SUBMIT,

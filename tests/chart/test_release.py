@@ -192,6 +192,38 @@ def test_extra_objects_are_rendered_as_templates(chart):
     assert chart.only("Secret", extraObjects=[extra])["metadata"]["name"] == "r-dask-flow-ns"
 
 
+@pytest.mark.parametrize("cluster", [{}, {"mode": "static", "address": "tcp://s:8786"}], ids=["pods", "static"])
+@pytest.mark.parametrize("mode", ["template", "cronjob", "job", "workflow"])
+def test_runner_has_the_urls_to_notify_from_the_secret_and_may_read_its_job(chart, mode, cluster):
+    notify = {"secretName": "alerts", "secretKey": "slack", "when": "both"}
+    values = {"flow": FLOW, "cluster": cluster, "run": {"mode": mode, "schedule": "0 3 * * *"}}
+
+    def rendered(**run):
+        objects = chart.objects(**{**values, "run": {**values["run"], **run}})
+        rules = [
+            rule
+            for each in objects
+            if each["kind"] == "Role" and each["metadata"]["name"] == "r-dask-flow"
+            for rule in each["rules"]
+        ]
+        pods = {
+            each["metadata"]["labels"]["app.kubernetes.io/component"]: each["spec"] for each in pod_templates(objects)
+        }
+        return pods, rules
+
+    pods, rules = rendered(notify=notify)
+    _, before = rendered()
+
+    assert pods["runner"]["automountServiceAccountToken"] is True
+    variables = {each["name"]: each for each in pods["runner"]["containers"][0]["env"]}
+    assert variables["DASK_FLOW_NOTIFY"]["valueFrom"] == {"secretKeyRef": {"name": "alerts", "key": "slack"}}
+    assert variables["DASK_FLOW_NOTIFY_WHEN"]["value"] == "both"
+    assert [rule for rule in rules if rule not in before] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]}
+    ]
+    assert not [name for name in env(pods["test"]) if name.startswith("DASK_FLOW_NOTIFY")]
+
+
 @pytest.mark.parametrize("values", ALL_MODES)
 def test_test_pod_is_a_runner_of_this_release_with_another_flow_on_one_worker(chart, values):
     secret = {"secretRef": {"name": "keys"}}

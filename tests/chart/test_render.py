@@ -23,7 +23,7 @@ RUNS = sorted(CHART.glob("ci/*-values.yaml"))
 def test_templates_are_few_enough_to_be_read():
     lines = {path: len(path.read_text().splitlines()) for path in (CHART / "templates").rglob("*") if path.is_file()}
 
-    assert sum(lines.values()) < 900
+    assert sum(lines.values()) < 950
     assert max(lines.values()) < 100
 
 

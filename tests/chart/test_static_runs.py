@@ -20,7 +20,9 @@ def settings(chart, monkeypatch, given):
     for name, value in env(chart.pod(**given)).items():
         monkeypatch.setenv(name, value or "x")
     with cli.run.make_context("run", ["flow.py"]) as context:
-        found = {name: value for name, value in context.params.items() if name != "debug"}
+        found = {
+            name: value for name, value in context.params.items() if name not in ("debug", "notify", "notify_when")
+        }
     return resolve({**found, "params": {}, "args": ()}, {}, in_kubernetes=True)
 
 

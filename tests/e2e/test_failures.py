@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 
 import pytest
-from namespaces import HELLO, OWN_NODE, ROOT, SLOW, flow, run
+from namespaces import HELLO, IMAGE, OWN_NODE, ROOT, SLOW, flow, run
 
 SQUARES = """
 import time
@@ -107,9 +107,35 @@ def test_cluster_that_cannot_start_says_why_at_once(namespace, values, spec, rea
     assert namespace.left(before) == set()
 
 
-def test_quota_without_room_is_the_reason(namespace):
-    namespace.install(flow=flow(HELLO), run={"backoffLimit": 0})
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "1"}}}
+INBOX = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200)
+        self.end_headers()
+HTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def inbox(namespace):
+    """Have a web hook that the Secret `alerts` names; yield a function that returns what was posted to it."""
+    restricted = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
+    restricted["seccompProfile"] = {"type": "RuntimeDefault"}
+    container = {"name": "inbox", "image": IMAGE, "args": ["python", "-c", INBOX], "securityContext": restricted}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "inbox"}, "spec": {"containers": [container]}}
+    )
+    namespace.kubectl("wait", "--for=condition=Ready", "pod/inbox", "--timeout=120s")
+    address = namespace.get("pod", "inbox")["status"]["podIP"]
+    namespace.kubectl("create", "secret", "generic", "alerts", f"--from-literal=urls=json://{address}:8000")
+    return lambda: [json.loads(line) for line in namespace.kubectl("logs", "inbox").splitlines() if line[0] == "{"]
+
+
+def test_quota_without_room_is_the_reason_and_is_told_once_after_the_last_attempt(namespace, inbox):
+    namespace.install(flow=flow(HELLO), run={"backoffLimit": 1, "notify": {"secretName": "alerts"}})
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "2"}}}
     namespace.apply(quota)
     namespace.wait_for(lambda: "hard" in namespace.get("resourcequota", "full")["status"], "the quota")
 
@@ -118,6 +144,10 @@ def test_quota_without_room_is_the_reason(namespace):
     assert end.exit_code == 3, end.log
     assert "exceeded quota: full" in end.reason
     assert end.seconds <= 20
+    assert len(namespace.runners()) == 2
+    (message,) = inbox()
+    assert message["title"].endswith(f"failed: run run in namespace {namespace.name}")
+    assert end.reason in message["message"]
 
 
 def test_unschedulable_pods_have_until_the_timeout(namespace):

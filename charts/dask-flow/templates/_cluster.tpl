@@ -4,9 +4,14 @@
 {{- .Values.cluster.address | default (ternary (include "dask-flow.static.address" .) "" $own) }}
 {{- end }}
 
-{{/* Whether runs make a cluster, for which the runner talks to Kubernetes: true or empty. */}}
+{{/* Whether runs make a cluster: true or empty. */}}
 {{- define "dask-flow.makesCluster" -}}
 {{- if and (has .Values.cluster.mode (list "auto" "pods" "operator")) (not (include "dask-flow.address" .)) }}true{{ end }}
+{{- end }}
+
+{{/* Whether the runner talks to Kubernetes, to make a cluster or to read how many attempts its Job has left: true or empty. */}}
+{{- define "dask-flow.asksKubernetes" -}}
+{{- if or (include "dask-flow.makesCluster" .) .Values.run.notify.secretName }}true{{ end }}
 {{- end }}
 
 {{/* The Secret by which the runner reaches a static cluster; empty for none. */}}

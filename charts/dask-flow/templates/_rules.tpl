@@ -1,5 +1,13 @@
-{{/* What the runner may do: for a cluster of pods that it makes itself; where the Dask operator makes them, ask for them and look on. */}}
+{{/* What the runner may do. For a cluster of pods it makes those itself; where the Dask operator makes them, it asks for them and looks on. */}}
 {{- define "dask-flow.rules" -}}
+{{- if include "dask-flow.makesCluster" . }}{{ include "dask-flow.clusterRules" . }}{{ end }}
+{{- if .Values.run.notify.secretName }}
+# Whether another attempt follows is in the Job.
+- {apiGroups: [batch], resources: [jobs], verbs: [get]}
+{{- end }}
+{{- end }}
+
+{{- define "dask-flow.clusterRules" -}}
 {{- if eq .Values.cluster.mode "operator" }}
 - {apiGroups: [kubernetes.dask.org], resources: [daskclusters], verbs: [get, list, create, deletecollection]}
 - {apiGroups: [kubernetes.dask.org], resources: [daskautoscalers], verbs: [create, deletecollection]}

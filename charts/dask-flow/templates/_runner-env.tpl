@@ -17,6 +17,7 @@
   "ADAPTIVE_WAIT_COUNT" .Values.cluster.adaptive.waitCount
   "ALLOWED_FAILURES" .Values.cluster.allowedFailures "STARTUP_TIMEOUT" .Values.cluster.startupTimeoutSeconds
   "REPORT" (include "dask-flow.report" .)
+  "NOTIFY_WHEN" (empty .Values.run.notify.secretName | ternary "" .Values.run.notify.when)
   "PARAMS" (or (eq .Values.run.mode "workflow") (empty .Values.flow.params) | ternary "" (toJson .Values.flow.params))
   "ARGS" (empty .Values.flow.args | ternary "" (toJson .Values.flow.args)) }}
 {{- range $name, $value := $settings }}
@@ -24,6 +25,9 @@
 - {name: DASK_FLOW_{{ $name }}, value: {{ kindIs "float64" $value | ternary (toJson $value) $value | toString | replace "$" "$$" | quote }}}
 {{- end }}
 {{- end }}
+{{- with .Values.run.notify }}{{ if .secretName }}
+- {name: DASK_FLOW_NOTIFY, valueFrom: {secretKeyRef: {name: {{ quote .secretName }}, key: {{ quote .secretKey }}}}}
+{{- end }}{{ end }}
 {{- if include "dask-flow.runnerTlsSecret" . }}
 {{ include "dask-flow.tlsEnv" . }}
 {{- end }}

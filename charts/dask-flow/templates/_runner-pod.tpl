@@ -2,7 +2,7 @@
 {{- define "dask-flow.runnerPodSpec" -}}
 restartPolicy: Never
 serviceAccountName: {{ include "dask-flow.serviceAccountName" . | quote }}
-automountServiceAccountToken: {{ include "dask-flow.makesCluster" . | default "false" }}
+automountServiceAccountToken: {{ include "dask-flow.asksKubernetes" . | default "false" }}
 priorityClassName: {{ .Values.run.priorityClassName | quote }}
 {{ include "dask-flow.podDefaults" . }}
 containers:
