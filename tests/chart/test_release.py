@@ -122,7 +122,9 @@ def test_names_that_look_like_other_values_are_texts(chart, values, name):
     account = {"serviceAccount": {"name": name}, "report": {"persistentVolumeClaim": name}}
     override = {"fullnameOverride": "x"} if "static" in values else {"nameOverride": name}
     run = {**values.get("run", {}), "queueName": name}
-    done = chart.run({"flow": FLOW, **values, **account, **override, "run": run}, release=name, namespace=name)
+    cluster = {**values.get("cluster", {}), "queueName": name}
+    given = {"flow": FLOW, **values, **account, **override, "run": run, "cluster": cluster}
+    done = chart.run(given, release=name, namespace=name)
     objects = with_jobs(list(yaml.safe_load_all(done.stdout)))
 
     assert objects, done.stderr
@@ -158,6 +160,16 @@ def test_queue_is_the_jobs_and_the_pods(chart):
 
     for each in (template, job, template["spec"]["template"], job["spec"]["template"]):
         assert each["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+
+
+@pytest.mark.parametrize("run", [{}, {"queueName": "team"}])
+def test_queue_of_the_clusters_pods_is_none_of_the_runners(chart, run):
+    job = chart.only("Job", flow=FLOW, run={**run, "mode": "job"}, cluster={"queueName": "workers"})
+    queue = run.get("queueName")
+
+    for each in (job, job["spec"]["template"]):
+        assert each["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") == queue
+    assert env(job["spec"]["template"]["spec"])["DASK_FLOW_QUEUE_NAME"] == "workers"
 
 
 def test_priority_class_is_the_runners(chart):

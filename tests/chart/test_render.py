@@ -157,6 +157,7 @@ def test_settings_are_options_of_the_runner(chart):
         "workStealing": False,
         "tls": False,
         "adaptive": {"intervalSeconds": 2, "targetDurationSeconds": 3.5, "waitCount": 4},
+        "queueName": "workers",
         "allowedFailures": 0,
     }
     given = env(chart.pod(flow={**FLOW, "params": {"n": [1, "a"]}, "args": ["--days", "007"]}, cluster=values))
@@ -171,7 +172,7 @@ def test_settings_are_options_of_the_runner(chart):
     assert set(given) <= known
     assert given["DASK_FLOW_ADDRESS"] == "tcp://s:8786"
     assert (given["DASK_FLOW_MIN_WORKERS"], given["DASK_FLOW_MAX_WORKERS"]) == ("2", "4")
-    assert given["DASK_FLOW_IMAGE"] == "x:1"
+    assert (given["DASK_FLOW_IMAGE"], given["DASK_FLOW_QUEUE_NAME"]) == ("x:1", "workers")
     assert given["DASK_FLOW_SCHEDULER_SPEC"] == "/etc/dask-flow/scheduler_spec.yaml"
     assert (given["DASK_FLOW_SCHEDULER"], given["DASK_FLOW_TLS"]) == ("pod", "false")
     assert (given["DASK_FLOW_WORK_STEALING"], given["DASK_FLOW_ALLOWED_FAILURES"]) == ("false", "0")

@@ -131,6 +131,7 @@ WRONG = [
     ({"run": {"successfulJobsHistoryLimit": -1}}, "successfulJobsHistoryLimit"),
     ({"run": {"failedJobsHistoryLimit": None}}, "failedJobsHistoryLimit"),
     ({"run": {"queueName": "Team A"}}, "/run/queueName"),
+    ({"cluster": {"queueName": "Team A"}}, "/cluster/queueName"),
     ({"run": {"priorityClassName": "High"}}, "/run/priorityClassName"),
     ({"run": {"notify": {"secretName": "My alerts"}}}, "/run/notify/secretName"),
     ({"run": {"notify": {"secretName": "alerts", "secretKey": "a/b"}}}, "/run/notify/secretKey"),

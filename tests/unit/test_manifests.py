@@ -97,6 +97,45 @@ def test_worker_shares_the_runners_release_queue_and_priority_unless_its_spec_sa
     assert given["spec"]["priorityClassName"] == "low"
 
 
+KUEUE = {"kueue.x-k8s.io/managed": "true", "kueue.x-k8s.io/pod-suspending-parent": "dask-flow"}
+
+
+def of_kueue(made):
+    """Return the labels and annotations by which Kueue counts a pod."""
+    metadata = {**made["metadata"]["labels"], **made["metadata"]["annotations"]}
+    return {name: value for name, value in metadata.items() if "kueue" in name}
+
+
+@pytest.mark.parametrize(
+    ("of_runner", "of_run", "of_spec", "queue"),
+    [
+        ("team", None, None, "team"),
+        ("team", "workers", None, "workers"),
+        (None, "workers", None, "workers"),
+        (None, None, "own", "own"),
+        ("team", "workers", "own", "own"),
+        (None, None, None, None),
+    ],
+)
+@pytest.mark.parametrize("role", ["worker", "scheduler"])
+def test_kueue_counts_a_pod_of_a_run_if_it_has_a_queue(role, of_runner, of_run, of_spec, queue):
+    runner = copy.deepcopy(RUNNER)
+    runner["metadata"]["labels"] |= {"kueue.x-k8s.io/queue-name": of_runner} if of_runner else {}
+    label = f"metadata: {{labels: {{kueue.x-k8s.io/queue-name: {of_spec}}}}}\nspec: {{containers: [{{name: {role}}}]}}"
+    settings = RunSettings(target="f", queue_name=of_run, scheduler="pod")
+    made = pod(label if of_spec else None, settings, RunIdentity.of_pod(runner), role)
+
+    # The label without the annotation has Kueue delete the pod; both without a queue, or the annotation alone, has it
+    # wait for ever.
+    assert of_kueue(made) == ({**KUEUE, "kueue.x-k8s.io/queue-name": queue} if queue else {})
+
+
+def test_scheduler_comes_before_workers_by_the_priority_that_its_spec_names():
+    spec = "metadata: {labels: {kueue.x-k8s.io/priority-class: first}}\nspec: {containers: [{name: scheduler}]}"
+
+    assert pod(spec, role="scheduler")["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "first"
+
+
 def test_worker_has_the_runners_image_secrets_and_environment_but_not_its_settings():
     made = pod()
     container = made["spec"]["containers"][0]

@@ -102,16 +102,45 @@ def test_oom_kill_names_the_limit_and_is_its_own_cause():
     )
 
 
-def test_disruption_is_told_from_a_failure_as_soon_as_it_is_announced():
-    condition = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "by p-1"}
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("DisruptionTarget", "PreemptionByScheduler"), ("TerminationTarget", "WorkloadEvictedDueToPreempted")],
+)
+def test_disruption_is_told_from_a_failure_as_soon_as_it_is_announced(kind, reason):
+    condition = {"type": kind, "status": "True", "reason": reason, "message": "by p-1"}
 
     found = problem(pod(phase="Running", conditions=[condition]))
 
-    assert (found.text, found.cause) == (
-        "pod w-0 is taken away: PreemptionByScheduler: by p-1",
-        "PreemptionByScheduler",
-    )
+    assert (found.text, found.cause) == (f"pod w-0 is taken away: {reason}: by p-1", reason)
     assert found.disruption
+
+
+def test_kueues_reason_for_an_eviction_is_told_before_kubernetes_own():
+    conditions = [
+        {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"},
+        {"type": "TerminationTarget", "status": "True", "reason": "WorkloadEvictedDueToPreempted"},
+    ]
+
+    assert problem(pod(conditions=conditions)).cause == "WorkloadEvictedDueToPreempted"
+
+
+@pytest.mark.parametrize(
+    ("gates", "labels", "text"),
+    [
+        (
+            ["kueue.x-k8s.io/admission", "kueue.x-k8s.io/topology"],
+            {"kueue.x-k8s.io/queue-name": "team"},
+            "pod w-0 waits to be admitted by Kueue to the queue team",
+        ),
+        (["example.org/a", "example.org/b"], {}, "pod w-0 waits for its gates example.org/a, example.org/b"),
+    ],
+)
+def test_pod_behind_a_gate_waits_for_who_opens_it(gates, labels, text):
+    gated = pod(conditions=[{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}])
+    gated["metadata"]["labels"] = labels
+    gated["spec"] = {"schedulingGates": [{"name": name} for name in gates]}
+
+    assert (problem(gated).text, problem(gated).hopeless) == (text, False)
 
 
 def test_crash_loop_shows_the_last_words():

@@ -135,6 +135,82 @@ def test_what_pods_wait_for_is_logged_once_for_all_of_them(caplog):
     assert len(made.problems()) == 3
 
 
+def gated(name, *gates):
+    made = pod(name, ("PodScheduled", "False"))
+    made["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team"}
+    return {**made, "spec": {"schedulingGates": [{"name": gate} for gate in gates]}}
+
+
+def pending(name, message):
+    """Return Kueue's Event about the Workload of a pod."""
+    involved = {"kind": "Workload", "name": f"pod-{name}-0a1b2"}
+    return {"reason": "Pending", "message": message, "involvedObject": involved}
+
+
+@pytest.mark.parametrize("first", ["pods", "warnings"])
+def test_what_a_queue_lacks_for_a_pod_is_told_by_name(caplog, first):
+    worker, waiting = (
+        "nightly-x-worker-0",
+        "waiting: pod nightly-x-worker-0 waits to be admitted by Kueue to the queue team",
+    )
+    lack = "insufficient unused quota for cpu in flavor default, 500m more needed"
+    warnings = [pending(worker, lack), pending("others-worker-0", "another lack")]
+    made = objects(FakeKube([("ADDED", gated(worker, "kueue.x-k8s.io/admission"))], warnings))
+    made.create_workers(worker)
+    caplog.clear()
+
+    with caplog.at_level("INFO", "dask_flow"):
+        watches = [made._follow_pods, made._follow_warnings]
+        for watch in watches if first == "pods" else watches[::-1]:
+            watch()
+
+    assert caplog.messages == [waiting, f"{waiting}: {lack}"][first == "warnings" :]
+    assert made.problems() == [f"{waiting}: {lack}".removeprefix("waiting: ")]
+
+
+def test_what_a_queue_lacked_is_forgotten_when_the_pod_is_admitted():
+    worker = "nightly-x-worker-0"
+    made = objects(
+        FakeKube([("ADDED", gated(worker, "g")), ("MODIFIED", gated(worker))], [pending(worker, "no quota")])
+    )
+    made.create_workers(worker)
+
+    made._follow_pods()
+    made._follow_warnings()
+
+    assert [text for text in made.problems() if "quota" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("pods", "workers_wait", "scheduler_waits"),
+    [
+        ([], False, False),
+        ([gated("nightly-x-worker-0", "g")], True, False),
+        ([gated("nightly-x-worker-0", "g"), pod("nightly-x-worker-1")], False, False),
+        ([gated("nightly-x-worker-0", "g"), pod("nightly-x-scheduler")], True, False),
+        ([pod("nightly-x-worker-0"), gated("nightly-x-scheduler", "g")], False, True),
+    ],
+)
+def test_pods_await_admission_if_all_are_behind_a_gate(pods, workers_wait, scheduler_waits):
+    made = objects(FakeKube([("ADDED", each) for each in pods]), "pod")
+    made.on_scheduler = lambda _: None
+
+    made._follow_pods()
+
+    assert made.await_admission("worker") == workers_wait
+    assert made.await_admission("scheduler") == scheduler_waits
+
+
+@pytest.mark.parametrize("then", ["MODIFIED", "DELETED"])
+def test_pod_that_is_admitted_or_gone_awaits_nothing(then):
+    name = "nightly-x-worker-0"
+    made = objects(FakeKube([("ADDED", gated(name, "g")), (then, gated(name))]))
+
+    made._follow_pods()
+
+    assert not made.await_admission("worker")
+
+
 @pytest.mark.parametrize("by", ["the run", "others"])
 def test_pods_that_are_gone_keep_nothing_from_running(by):
     deleted, waiting = pod("nightly-x-worker-0"), pod("nightly-x-worker-1", ("PodScheduled", "False"))

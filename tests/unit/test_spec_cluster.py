@@ -36,11 +36,13 @@ class Counting(PodsCluster):
         self._ending = set()
         self.worker_names, self.worker_spec, self.workers, self.later = {}, {}, {}, []
         self.first_worker = Future()
+        self.gated = False
         self.problems = ["pod w-1 is not scheduled"]
         self.objects = SimpleNamespace(
             processes=1,
             problems=lambda: self.problems,
             ails=lambda _: False,
+            await_admission=lambda _: self.gated,
             refused=lambda _, found: self.problems.append(found.text),
         )
 
@@ -69,6 +71,29 @@ def test_one_failure_more_than_allowed_of_one_cause_ends_the_run(now):
             "the last: pod w-0 ended: OOMKilled"
         )
     ]
+
+
+def test_preemption_by_a_queue_is_no_failure(now):
+    cluster = Counting(allowed=0)
+
+    for _ in range(20):
+        cluster._count_failure(Problem("by u-1", "WorkloadEvictedDueToPreempted", disruption=True), now)
+
+    assert cluster.lost == []
+
+
+def test_run_whose_workers_are_all_preempted_waits_for_as_long_as_its_queue_makes_them_wait():
+    cluster = Counting()
+    cluster.gated = True
+
+    cluster._still_none(0)
+    ((seconds, again, *args),) = cluster.later
+    lost_behind_gates = list(cluster.lost)
+    cluster.gated = False
+    again(*args)
+
+    assert (seconds, lost_behind_gates) == (60, [])
+    assert cluster.lost == ["all workers are gone, and no other joined within 60 s: pod w-1 is not scheduled"]
 
 
 def test_pod_that_worked_for_long_is_not_counted(now):

@@ -36,7 +36,7 @@ template:
 {{- if and (eq .Values.run.mode "job") .Values.static.enabled }}argocd.argoproj.io/sync-wave: "1"{{ end }}
 {{- end }}
 
-{{/* The label by which Kueue admits a run's Job; runners hand it on to their workers. */}}
+{{/* The label by which Kueue admits a run's Job; runners hand it on to the pods of their clusters. */}}
 {{- define "dask-flow.queueLabels" -}}
 {{- with .Values.run.queueName }}kueue.x-k8s.io/queue-name: {{ quote . }}{{ end }}
 {{- end }}

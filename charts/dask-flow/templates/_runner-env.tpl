@@ -7,7 +7,7 @@
   "CLUSTER" (eq .Values.cluster.mode "auto" | ternary "" .Values.cluster.mode)
   "ADDRESS" (include "dask-flow.address" .)
   "MIN_WORKERS" .Values.cluster.minWorkers "MAX_WORKERS" .Values.cluster.maxWorkers
-  "IMAGE" .Values.cluster.image
+  "IMAGE" .Values.cluster.image "QUEUE_NAME" .Values.cluster.queueName
   "WORKER_SPEC" (empty .Values.cluster.workerSpec | ternary "" "/etc/dask-flow/worker_spec.yaml")
   "SCHEDULER_SPEC" (empty .Values.cluster.schedulerSpec | ternary "" "/etc/dask-flow/scheduler_spec.yaml")
   "SCHEDULER" .Values.cluster.scheduler

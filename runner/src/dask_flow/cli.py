@@ -94,6 +94,11 @@ RUN_OPTIONS = (
         callback=_secrets,
         help="Pull secrets for pods that do not name any, comma separated.  [default: the runner's own]",
     ),
+    option(
+        "--queue-name",
+        metavar="NAME",
+        help="Kueue's LocalQueue for the pods of a temporary cluster.  [default: the runner's own]",
+    ),
     click.option(
         "--param",
         "params",

@@ -245,10 +245,8 @@ class Kube:
             except DaskFlowError:
                 stop.wait(1)
 
-    def watch_warnings(
-        self, stop: threading.Event, selector: str = "type=Warning,involvedObject.kind=Pod"
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the warnings that Kubernetes records as Events, about pods, until `stop` is set or this is refused."""
+    def watch_warnings(self, stop: threading.Event, selector: str = "type=Warning") -> Iterator[dict[str, Any]]:
+        """Yield the warnings that are recorded as Events, until `stop` is set or this is refused."""
         while not stop.is_set():
             try:
                 for _, event in self._events("events", WATCH_SECONDS, fieldSelector=selector):

@@ -13,7 +13,7 @@ from typing import Any
 
 from dask_flow.dask_commands import DaskCommand, dask_container
 from dask_flow.errors import StartupError
-from dask_flow.pod_status import DEFAULT_CONTAINER
+from dask_flow.pod_status import DEFAULT_CONTAINER, QUEUE_LABEL
 from dask_flow.settings import RunSettings
 from dask_flow.specs import DASK_ARGS, Manifest, PodTemplate
 from dask_flow.tls import KeyPair
@@ -31,7 +31,10 @@ __all__ = [
 RUN_LABEL = "dask-flow/run"
 RUNNER_LABEL = "dask-flow/runner"
 # Labels of the runner that its other pods share: the chart's NetworkPolicy, and Kueue, select pods by them.
-SHARED_LABELS = ("dask-flow/release", "kueue.x-k8s.io/queue-name")
+SHARED_LABELS = ("dask-flow/release", QUEUE_LABEL)
+# Without these, Kueue takes a pod that the runner's pod owns for a part of the runner's Job, which it has counted.
+KUEUE_LABELS = {"kueue.x-k8s.io/managed": "true"}
+KUEUE_ANNOTATIONS = {"kueue.x-k8s.io/pod-suspending-parent": "dask-flow"}
 DEATH_TIMEOUT_SECONDS = 60
 # For how long a scheduler waits for a runner, beyond the time that the runner's start may take.
 NO_RUNNER_SECONDS = 60
@@ -243,8 +246,12 @@ def dask_pod(
     container = dask_container(pod, template.role)
     container.setdefault("name", template.role)
     metadata = identity.metadata(name, template.role, pod.get("metadata"))
-    metadata["labels"] = {**identity.shared_labels, **metadata["labels"]}
+    queue = {QUEUE_LABEL: settings.queue_name} if settings.queue_name else {}
+    metadata["labels"] = {**identity.shared_labels, **queue, **metadata["labels"]}
     metadata["annotations"] = {**metadata.get("annotations", {}), DEFAULT_CONTAINER: container["name"]}
+    if metadata["labels"].get(QUEUE_LABEL):
+        metadata["labels"] |= KUEUE_LABELS
+        metadata["annotations"] |= KUEUE_ANNOTATIONS
     _fill_pod_spec(pod["spec"], settings, identity)
     _fill_command(container, template.role, name, settings)
     _fill_environment(container, settings, identity, scheduler)

@@ -9,10 +9,22 @@ from typing import Any
 
 from dask_flow.text import printable
 
-__all__ = ["Problem", "container_status", "ends", "has_ended", "is_ready", "mount_problem", "problem", "refusal"]
+__all__ = [
+    "Problem",
+    "container_status",
+    "ends",
+    "gates",
+    "has_ended",
+    "is_ready",
+    "mount_problem",
+    "problem",
+    "refusal",
+]
 
 LAST_LINES = 20
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+PREEMPTED = "WorkloadEvictedDueToPreempted"
 HOPELESS_WAITING = {
     "ErrImagePull",
     "ImagePullBackOff",
@@ -79,10 +91,16 @@ def container_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((each for each in statuses if each["name"] == name), {})
 
 
-def problem(pod: Mapping[str, Any]) -> Problem | None:
-    """Return what is wrong with this Pod object, if anything is."""
+def gates(pod: Mapping[str, Any]) -> list[str]:
+    """Return the names of the gates, such as a queue's, that keep a pod from being scheduled."""
+    return [gate["name"] for gate in pod.get("spec", {}).get("schedulingGates", [])]
+
+
+def problem(pod: Mapping[str, Any], queue_message: str = "") -> Problem | None:
+    """Return what is wrong with this Pod object, if anything is; `queue_message` is why its queue has no room."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
-    disruption = _condition(status, "DisruptionTarget")
+    # The first is Kueue's.
+    disruption = _condition(status, "TerminationTarget") or _condition(status, "DisruptionTarget")
     if disruption:
         reason, message = disruption.get("reason", "disrupted"), disruption.get("message", "")
         return Problem(f"pod {name} is taken away: {reason}: {message}".rstrip(": "), reason, disruption=True)
@@ -100,11 +118,7 @@ def problem(pod: Mapping[str, Any]) -> Problem | None:
                 said = f"; {_pull_secrets(pod)}"
             text = f"pod {name}, container {container['name']}: {reason}: {message}".rstrip(": ")
             return Problem(text + said, reason, hopeless=bool(last) or not PASSING.search(message))
-    scheduled = _condition(status, "PodScheduled", "False")
-    if scheduled:
-        text = f"pod {name} is not scheduled: {scheduled.get('message', '')}"
-        return Problem(text, "unschedulable", hopeless=False)
-    return None
+    return _unscheduled(pod, queue_message)
 
 
 def mount_problem(event: Mapping[str, Any]) -> Problem | None:
@@ -172,6 +186,21 @@ def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], terminated
         reason += f", memory limit {limit}" if limit else ", no memory limit: the node had none left"
     last_words = terminated.get("message", "").strip().splitlines()[-LAST_LINES:]
     return "\n  ".join([f"container {container['name']}: {reason}", *last_words])
+
+
+def _unscheduled(pod: Mapping[str, Any], queue_message: str) -> Problem | None:
+    """Return what keeps a pod from having a node: a gate, such as a queue's, or that no node has room."""
+    name, names = pod["metadata"]["name"], gates(pod)
+    if names:
+        queue = pod["metadata"].get("labels", {}).get(QUEUE_LABEL)
+        kueues = any(gate.startswith("kueue.x-k8s.io/") for gate in names)
+        text = f"to be admitted by Kueue to the queue {queue}" if kueues else f"for its gates {', '.join(names)}"
+        return Problem(f"pod {name} waits {text}: {queue_message}".rstrip(": "), "gated", hopeless=False)
+    scheduled = _condition(pod.get("status", {}), "PodScheduled", "False")
+    if scheduled:
+        text = f"pod {name} is not scheduled: {scheduled.get('message', '')}"
+        return Problem(text, "unschedulable", hopeless=False)
+    return None
 
 
 def _pull_secrets(pod: Mapping[str, Any]) -> str:

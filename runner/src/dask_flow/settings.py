@@ -52,6 +52,7 @@ class RunSettings:
     scheduler: str = "runner"
     image: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
+    queue_name: str | None = None
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     args: tuple[str, ...] = ()
     startup_timeout: float = 300.0

@@ -13,7 +13,7 @@ from dask_flow.history import History
 from dask_flow.kube import Kube
 from dask_flow.log import listed
 from dask_flow.manifests import RunIdentity, permissions
-from dask_flow.pod_status import Problem, has_ended, is_ready, mount_problem, problem
+from dask_flow.pod_status import Problem, gates, has_ended, is_ready, mount_problem, problem
 from dask_flow.settings import RunSettings
 from dask_flow.specs import Templates
 
@@ -44,6 +44,8 @@ class Attempt:
         self._on_end: Callable[[str, Problem], None] | None = None
         self._history = History()
         self._logs: PodLogs | None = None
+        self._pods: dict[str, Mapping[str, Any]] = {}
+        self._queue_messages: dict[str, str] = {}
         self._problems: dict[str, Problem] = {}
         self._gone: set[str] = set()
         self._said: set[str] = set()
@@ -85,8 +87,10 @@ class Attempt:
             self._logs.seen(event, pod)
         if not self._is_scheduler(name):
             self._history.pod(name)
-        found = problem(pod)
+        self._pods[name] = pod
+        found = problem(pod, self._queue_messages.get(name, ""))
         if event == "DELETED":
+            del self._pods[name]
             self._gone.add(name)
         if event == "DELETED" and not (found and has_ended(pod)):
             found = Problem(f"pod {name} was deleted", "deleted", disruption=True)
@@ -107,9 +111,25 @@ class Attempt:
         return self._kube.watch_warnings(self._stop_watch)
 
     def _warned(self, name: str, event: Mapping[str, Any]) -> None:
-        found = self._warning_problem(event)
+        if event["involvedObject"].get("kind") == "Workload":  # Kueue's, named pod-POD-HASH
+            name = name.removeprefix("pod-").rpartition("-")[0]
+            found = self._queue_problem(name, event)
+        else:
+            found = self._warning_problem(event)
         if found and self._is_ours(name):
             self._report(name, found)
+
+    def _queue_problem(self, name: str, event: Mapping[str, Any]) -> Problem | None:
+        """Return what a pod lacks that its queue has not admitted yet, and keep it until that pod is seen."""
+        if self._is_ours(name):
+            self._queue_messages[name] = " ".join(event.get("message", "").split())
+        pod = self._pods.get(name, {})
+        return problem(pod, self._queue_messages.get(name, "")) if gates(pod) else None
+
+    def await_admission(self, role: str) -> bool:
+        """Return whether all pods of this role, `worker` or `scheduler`, are behind a gate, such as a queue's."""
+        pods = [pod for name, pod in list(self._pods.items()) if self._is_scheduler(name) == (role == "scheduler")]
+        return bool(pods) and all(map(gates, pods))
 
     def _warning_problem(self, event: Mapping[str, Any]) -> Problem | None:
         return mount_problem(event)

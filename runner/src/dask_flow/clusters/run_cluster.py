@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distributed.core import Status
 
 from dask_flow.errors import ClusterLostError, DaskFlowError
-from dask_flow.pod_status import Problem
+from dask_flow.pod_status import PREEMPTED, Problem
 
 if TYPE_CHECKING:
     from dask_flow.clusters import OnLost
@@ -29,7 +29,7 @@ class RunCluster:
 
     `first_worker` is done when a worker joined, or has the reason why none can. `worker_names` gives the worker's name
     by the address of each that ever joined. `on_lost` is called when too many pods end for the same cause, and when
-    after the last worker's end none joins within the startup timeout.
+    after the last worker's end none joins within the startup timeout, unless a queue keeps them waiting.
     """
 
     scheduler_info: dict[str, Any]
@@ -69,6 +69,9 @@ class RunCluster:
     def _still_none(self, joins: int) -> None:
         """Say that the cluster is lost if no worker has joined since there were so many joins."""
         if joins == self._joins and self.status == Status.running:
+            if self.objects.await_admission("worker"):
+                self.loop.call_later(self._startup_timeout, self._still_none, joins)
+                return
             last = self.last_problem.text if self.last_problem else "nothing is known of why"
             seen = "; ".join(self.objects.problems()) or last
             self._on_lost(
@@ -92,7 +95,7 @@ class RunCluster:
 
     def _count(self, found: Problem, joined_at: float | None) -> None:
         """Count a failure of a pod, and say that the cluster is lost if there were too many of the same cause."""
-        if joined_at is not None and time.monotonic() - joined_at > FORGIVEN_SECONDS:
+        if found.cause == PREEMPTED or (joined_at is not None and time.monotonic() - joined_at > FORGIVEN_SECONDS):
             return
         self._failures[found.cause] += 1
         count = self._failures[found.cause]

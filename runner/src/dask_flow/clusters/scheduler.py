@@ -70,9 +70,9 @@ class SchedulerPod(RunScheduler):
             self._on_death(f"the Dask scheduler was lost: {found.text}")
 
     def wait_until_ready(self, deadline: Deadline) -> None:
-        """Wait until the pod is ready."""
+        """Wait until the pod is ready; a queue may take its time."""
         try:
-            self._ready.result(deadline.left)
+            deadline.result(self._ready, lambda: self._objects.await_admission("scheduler"))
         except TimeoutError as error:
             seen = "; ".join(self._objects.problems()) or f"see the log of {self._objects.scheduler_log}"
             raise StartupError(f"the Dask scheduler was not ready within {deadline.seconds:g} s: {seen}") from error

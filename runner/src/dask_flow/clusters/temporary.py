@@ -52,9 +52,9 @@ def templates_of(settings: RunSettings, identity: RunIdentity) -> tuple[Template
 
 
 def wait_for_worker(cluster: RunCluster, objects: Attempt, deadline: Deadline) -> None:
-    """Wait until a worker joined. Raises StartupError with what keeps them all from that."""
+    """Wait until a worker joined; a queue may take its time. Raises StartupError with what keeps them all from that."""
     try:
-        cluster.first_worker.result(deadline.left)
+        deadline.result(cluster.first_worker, lambda: objects.await_admission("worker"))
     except TimeoutError as error:
         seen = "; ".join(objects.problems()) or "the pods run, but no worker joined; see their logs"
         raise StartupError(f"no worker joined within {deadline.seconds:g} s: {seen}") from error
