@@ -27,7 +27,7 @@ MAKERS = {
     "kube_refusals.py": {"refusal_of", "__init__"},
     "not_here.py": {"__init__"},
     "remote/releases.py": {"_why_none", "_elsewhere"},
-    "pod_status.py": {"problem", "mount_problem", "refusal", "_ending", "_terminated"},
+    "pod_status.py": {"problem", "mount_problem", "refusal", "_ending", "_terminated", "_unscheduled"},
     "run.py": {"run", "_outcome"},
     "specs.py": {"_command_line_problems", "__init__"},
     "targets/import_errors.py": {"missing", "_of_dask_flow"},

@@ -192,10 +192,11 @@ def _unscheduled(pod: Mapping[str, Any], queue_message: str) -> Problem | None:
     """Return what keeps a pod from having a node: a gate, such as a queue's, or that no node has room."""
     name, names = pod["metadata"]["name"], gates(pod)
     if names:
-        queue = pod["metadata"].get("labels", {}).get(QUEUE_LABEL)
-        kueues = any(gate.startswith("kueue.x-k8s.io/") for gate in names)
-        text = f"to be admitted by Kueue to the queue {queue}" if kueues else f"for its gates {', '.join(names)}"
-        return Problem(f"pod {name} waits {text}: {queue_message}".rstrip(": "), "gated", hopeless=False)
+        text = f"pod {name} waits for its gates {', '.join(names)}"
+        if any(gate.startswith("kueue.x-k8s.io/") for gate in names):
+            queue = pod["metadata"].get("labels", {}).get(QUEUE_LABEL)
+            text = f"pod {name} waits to be admitted by Kueue to the queue {queue}"
+        return Problem(f"{text}: {queue_message}".rstrip(": "), "gated", hopeless=False)
     scheduled = _condition(pod.get("status", {}), "PodScheduled", "False")
     if scheduled:
         text = f"pod {name} is not scheduled: {scheduled.get('message', '')}"
