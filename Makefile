@@ -27,7 +27,7 @@ help: ## Show this list
 demo: $(VENV)/demo ## Run examples/flights.py on a local cluster
 	$(VENV)/bin/dask-flow run examples/flights.py
 
-test: browser lint types unit differential prefect chart e2e ## Run all checks and tests, on a real Kubernetes node
+test: browser lint types unit differential prefect chart e2e kueue ## Run all checks and tests, on a real Kubernetes node
 
 test-fast: lint types unit differential prefect chart ## Run what needs no Kubernetes
 
@@ -36,7 +36,7 @@ lint: $(VENV)/dev ## Check the style of Python, YAML, shell and workflows
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/yamllint --strict .
 	$(WITH_TOOLS) actionlint
-	$(VENV)/bin/shellcheck -x tests/node/{apiserver,build,common.sh,down,image,load,up} tests/tools/install tests/registry/build runner/entrypoint.sh .ci/run
+	$(VENV)/bin/shellcheck -x tests/node/{apiserver,build,common.sh,down,image,load,up} tests/tools/install tests/registry/build tests/kueue/{build,digest} runner/entrypoint.sh .ci/run
 
 types: $(VENV)/dev ## Check the types
 	$(VENV)/bin/mypy
@@ -58,8 +58,18 @@ chart: $(VENV)/dev $(CHECKOV)/ready ## Run the chart's tests
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/chart
 
 e2e: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load-seed node-load-prefect) ## Run the tests on a Kubernetes node
-	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m "not alone" --numprocesses=$(E2E_PROCESSES) --durations=15
+	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m "not alone and not kueue" --numprocesses=$(E2E_PROCESSES) --durations=15
 	$(WITH_TOOLS) $(IN_VENV) pytest tests/e2e -m alone
+
+kueue: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Run the tests with Kueue's controller, if FULL=1 or what they are about has changed since they passed
+	@if [ -n "$(DASK_FLOW_TEST_KUBECONFIG)" ]; then \
+	  echo "Left out: the tests with Kueue, which need the node of tests/node."; \
+	elif [ -z "$(FULL)" ] && tests/kueue/digest | cmp -s - tests/kueue/passed; then \
+	  echo "Left out: the tests with Kueue, which passed for this code (tests/kueue/passed). FULL=1 runs them."; \
+	else \
+	  $(WITH_TOOLS) $(IN_VENV) pytest tests/e2e/test_kueue.py --durations=15; \
+	  tests/kueue/digest >tests/kueue/passed; \
+	fi
 
 package: ## Package the chart, in dist/: the same bytes for the same commit
 	rm -rf $(DIST)/chart
@@ -153,4 +163,4 @@ $(ORACLE)/ready $(PREFECT3)/ready $(CHECKOV)/ready:
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^)
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site package
+.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e kueue image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site package

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from namespaces import ROOT, run
+from dask_operator import established
+from namespaces import ROOT, Namespace, run
 
 LABEL = {"dask-flow.test/kueue": "managed"}
 KINDS = ("batch-v1-job", "-v1-pod", "kueue-x-k8s-io")
@@ -41,7 +42,9 @@ class Kueue:
         return self
 
     def _start(self, program):
-        run("kubectl", "apply", "--server-side", "-f", self._config / "crd/bases")
+        made = run("kubectl", "apply", "--server-side", "-o", "name", "-f", self._config / "crd/bases").stdout
+        names = [name.partition("/")[2] for name in made.split()]
+        Namespace().wait_for(lambda: all(map(established, names)), "Kueue's definitions")
         config = self._folder / "config.yaml"
         config.write_text(yaml.safe_dump(self._configuration()))
         command = (program, f"--config={config}", "--feature-gates=VisibilityOnDemand=false")
@@ -139,7 +142,7 @@ def workloads(namespace, *, admitted=None):
     """Return the Workloads of a namespace by the name of what they are of, all of them or those that (do not) run."""
     found = {}
     for each in namespace.get("workloads.kueue.x-k8s.io")["items"]:
-        conditions = {c["type"] for c in each["status"].get("conditions", []) if c["status"] == "True"}
+        conditions = {c["type"] for c in each.get("status", {}).get("conditions", []) if c["status"] == "True"}
         if "Finished" not in conditions and admitted in (None, "Admitted" in conditions):
             found[each["metadata"]["ownerReferences"][0]["name"]] = each
     return found
