@@ -14,6 +14,8 @@ import yaml
 from dask_operator import established
 from namespaces import ROOT, Namespace, run
 
+# What is left of tests that were cut off has these, too, and goes with the next ones.
+WEBHOOKS = [(f"{kind}webhookconfiguration", f"{kind}-kueue-tests") for kind in ("validating", "mutating")]
 LABEL = {"dask-flow.test/kueue": "managed"}
 KINDS = ("batch-v1-job", "-v1-pod", "kueue-x-k8s-io")
 # Kueue reads a certificate from here, though it serves no metrics.
@@ -29,7 +31,7 @@ class Kueue:
         self._health, self._webhook = _free_port(), _free_port()
 
     def __enter__(self):
-        if run("kubectl", "get", "crd", "workloads.kueue.x-k8s.io", "--ignore-not-found").stdout:
+        if _is_there("crd", "workloads.kueue.x-k8s.io") and not _is_there(*WEBHOOKS[0]):
             pytest.fail("there is Kueue already, and these tests would remove it; use another cluster")
         program, sources = run(ROOT / "tests/kueue/build", timeout=3600).stdout.split()
         self._config = Path(sources) / "config/components"
@@ -61,9 +63,8 @@ class Kueue:
         run("kubectl", "apply", "-f", "-", stdin=yaml.safe_dump_all([flavor, {**flavor, **first}]))
 
     def __exit__(self, *_):
-        names = ("validating", "mutating")
-        for name in names:
-            run("kubectl", "delete", f"{name}webhookconfiguration", f"{name}-kueue-tests", "--ignore-not-found")
+        for kind, name in WEBHOOKS:
+            run("kubectl", "delete", kind, name, "--ignore-not-found")
         # With the definitions go all objects, which the controller must let go of while it runs.
         run("kubectl", "delete", "--ignore-not-found", "--timeout=120s", "-f", self._config / "crd/bases")
         self._process.terminate()
@@ -146,6 +147,10 @@ def workloads(namespace, *, admitted=None):
         if "Finished" not in conditions and admitted in (None, "Admitted" in conditions):
             found[each["metadata"]["ownerReferences"][0]["name"]] = each
     return found
+
+
+def _is_there(kind, name):
+    return run("kubectl", "get", kind, name, "--ignore-not-found").stdout
 
 
 def _path(hook):
