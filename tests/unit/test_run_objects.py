@@ -17,12 +17,15 @@ class FakeKube:
 
     def __init__(self, pods=(), warnings=(), there=()):
         self.pods, self.warnings, self.there, self.asked = pods, warnings, there, []
+        self.watches_over = threading.Semaphore(0)
 
     def watch_pods(self, selector, stop):
         yield from self.pods
+        self.watches_over.release()
 
     def watch_warnings(self, stop):
         yield from self.warnings
+        self.watches_over.release()
 
     def create(self, kind, body):
         self.asked.append(("create", kind, body["metadata"]["name"]))
@@ -147,36 +150,35 @@ def pending(name, message):
     return {"reason": "Pending", "message": message, "involvedObject": involved}
 
 
-@pytest.mark.parametrize("first", ["pods", "warnings"])
-def test_what_a_queue_lacks_for_a_pod_is_told_by_name(caplog, first):
-    worker, waiting = (
-        "nightly-x-worker-0",
-        "waiting: pod nightly-x-worker-0 waits to be admitted by Kueue to the queue team",
-    )
-    lack = "insufficient unused quota for cpu in flavor default, 500m more needed"
+def followed(*pods, warnings=()):
+    """Return the objects of a run with one worker when they have been told all of these."""
+    kube = FakeKube(pods, warnings)
+    made = objects(kube, "pod")
+    made.on_scheduler = lambda _: None
+    made.create_workers("nightly-x-worker-0")
+    made.follow()
+    for _ in ("pods", "warnings"):
+        assert kube.watches_over.acquire(timeout=20)
+    return made
+
+
+def test_what_a_queue_lacks_for_a_pod_is_told_by_name(caplog):
+    worker, lack = "nightly-x-worker-0", "insufficient unused quota for cpu in flavor default, 500m more needed"
     warnings = [pending(worker, lack), pending("others-worker-0", "another lack")]
-    made = objects(FakeKube([("ADDED", gated(worker, "kueue.x-k8s.io/admission"))], warnings))
-    made.create_workers(worker)
-    caplog.clear()
 
     with caplog.at_level("INFO", "dask_flow"):
-        watches = [made._follow_pods, made._follow_warnings]
-        for watch in watches if first == "pods" else watches[::-1]:
-            watch()
+        made = followed(("ADDED", gated(worker, "kueue.x-k8s.io/admission")), warnings=warnings)
 
-    assert caplog.messages == [waiting, f"{waiting}: {lack}"][first == "warnings" :]
-    assert made.problems() == [f"{waiting}: {lack}".removeprefix("waiting: ")]
+    text = f"pod {worker} waits to be admitted by Kueue to the queue team: {lack}"
+    assert made.problems() == [text]
+    assert caplog.messages[-1] == f"waiting: {text}"
 
 
 def test_what_a_queue_lacked_is_forgotten_when_the_pod_is_admitted():
     worker = "nightly-x-worker-0"
-    made = objects(
-        FakeKube([("ADDED", gated(worker, "g")), ("MODIFIED", gated(worker))], [pending(worker, "no quota")])
-    )
-    made.create_workers(worker)
+    pods = [("ADDED", gated(worker, "g")), ("MODIFIED", gated(worker))]
 
-    made._follow_pods()
-    made._follow_warnings()
+    made = followed(*pods, warnings=[pending(worker, "no quota")])
 
     assert [text for text in made.problems() if "quota" in text] == []
 
@@ -192,10 +194,7 @@ def test_what_a_queue_lacked_is_forgotten_when_the_pod_is_admitted():
     ],
 )
 def test_pods_await_admission_if_all_are_behind_a_gate(pods, workers_wait, scheduler_waits):
-    made = objects(FakeKube([("ADDED", each) for each in pods]), "pod")
-    made.on_scheduler = lambda _: None
-
-    made._follow_pods()
+    made = followed(*(("ADDED", each) for each in pods))
 
     assert made.await_admission("worker") == workers_wait
     assert made.await_admission("scheduler") == scheduler_waits
@@ -204,9 +203,8 @@ def test_pods_await_admission_if_all_are_behind_a_gate(pods, workers_wait, sched
 @pytest.mark.parametrize("then", ["MODIFIED", "DELETED"])
 def test_pod_that_is_admitted_or_gone_awaits_nothing(then):
     name = "nightly-x-worker-0"
-    made = objects(FakeKube([("ADDED", gated(name, "g")), (then, gated(name))]))
 
-    made._follow_pods()
+    made = followed(("ADDED", gated(name, "g")), (then, gated(name)))
 
     assert not made.await_admission("worker")
 

@@ -48,7 +48,9 @@ class Counting(PodsCluster):
 
     @property
     def loop(self):
-        return SimpleNamespace(call_later=lambda *call: self.later.append(call))
+        return SimpleNamespace(
+            call_later=lambda *call: self.later.append(call), add_callback=lambda call, *args: call(*args)
+        )
 
     def __del__(self):
         pass
@@ -73,27 +75,15 @@ def test_one_failure_more_than_allowed_of_one_cause_ends_the_run(now):
     ]
 
 
-def test_preemption_by_a_queue_is_no_failure(now):
+def test_preemption_by_a_queue_is_no_failure():
     cluster = Counting(allowed=0)
+    cluster.worker_spec = {f"w-{number}": {} for number in range(20)}
 
-    for _ in range(20):
-        cluster._count_failure(Problem("by u-1", "WorkloadEvictedDueToPreempted", disruption=True), now)
+    for name in cluster.worker_spec:
+        cluster.pod_ended(name, Problem("by u-1", "WorkloadEvictedDueToPreempted", disruption=True))
 
     assert cluster.lost == []
-
-
-def test_run_whose_workers_are_all_preempted_waits_for_as_long_as_its_queue_makes_them_wait():
-    cluster = Counting()
-    cluster.gated = True
-
-    cluster._still_none(0)
-    ((seconds, again, *args),) = cluster.later
-    lost_behind_gates = list(cluster.lost)
-    cluster.gated = False
-    again(*args)
-
-    assert (seconds, lost_behind_gates) == (60, [])
-    assert cluster.lost == ["all workers are gone, and no other joined within 60 s: pod w-1 is not scheduled"]
+    assert len(cluster.later) == 20
 
 
 def test_pod_that_worked_for_long_is_not_counted(now):
@@ -142,6 +132,22 @@ def test_run_whose_workers_are_all_gone_ends_if_none_comes_back_in_time(back):
     assert cluster.lost == (
         [] if back else ["all workers are gone, and no other joined within 60 s: pod w-1 is not scheduled"]
     )
+
+
+def test_run_whose_workers_are_all_preempted_waits_for_as_long_as_its_queue_makes_them_wait():
+    cluster = Counting()
+    cluster.scheduler_info = {"workers": {}}
+
+    async def come_and_go():
+        cluster._update_worker_status("add", joined("w-0", "tls://a"))
+        cluster._update_worker_status("remove", "tls://a")
+
+    asyncio.run(come_and_go())
+    for gated, lost in ((True, 0), (True, 0), (False, 1)):
+        cluster.gated = gated
+        seconds, look_again, *args = cluster.later.pop()
+        look_again(*args)
+        assert (seconds, len(cluster.lost)) == (60, lost)
 
 
 def test_last_failure_is_said_if_nothing_keeps_pods_from_running():
