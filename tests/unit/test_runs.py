@@ -248,20 +248,29 @@ def test_completion_script_is_printed(dask_flow, shell):
     assert f"_DASK_FLOW_COMPLETE={shell}_complete" in done.stdout
 
 
-def test_log_that_was_cut_off_goes_on_where_it_was(kube, runs, monkeypatch):
+@pytest.mark.parametrize("times", [
+    ["01:59:58.9Z", "01:59:59Z", "02:00:00.000000001Z"],
+    ["03:59:58.9+02:00", "03:59:59+02:00", "04:00:00.000000001+02:00"],
+    ["2025-12-31T20:29:58.9-05:30", "2025-12-31T20:29:59-05:30", "2025-12-31T20:30:00.000000001-05:30"],
+    ["03:59:58.9+02:00", "02:59:59+01:00", "03:00:00.000000001+01:00"],
+], ids=["in UTC", "east", "west", "when summer time ends"])  # fmt: skip
+def test_log_that_was_cut_off_goes_on_where_it_was_whatever_the_node_s_time_zone(kube, runs, monkeypatch, times):
     monkeypatch.setattr(user_kube, "PAUSE_SECONDS", 0)
+    lines = [
+        f"{time if 'T' in time else f'2026-01-01T{time}'} {name}\n" for time, name in zip(times, "abc", strict=True)
+    ]
     asked = []
 
     def log(query):
         asked.append(query.get("sinceTime"))
         if len(asked) > 1:
             runs.get("pods", "running-a")["status"]["containerStatuses"][0]["state"] = ended(0)
-        return stamped(*("one", "two", "three")[: 1 + len(asked)])
+        return "".join(lines[: 1 + len(asked)])
 
     runs.logs["running-a"] = log
 
-    assert list(kube.log_lines("running-a", "runner", follow=True)) == ["one", "two", "three"]
-    assert asked == [None, "2026-01-01T00:00:00Z"]
+    assert list(kube.log_lines("running-a", "runner", follow=True)) == ["a", "b", "c"]
+    assert asked == [None, "2026-01-01T01:59:59Z"]
 
 
 def test_dashboard_is_the_runner_s_or_that_of_the_scheduler_s_own_pod(kube, runs):

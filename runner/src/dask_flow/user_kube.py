@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import time
@@ -27,7 +28,9 @@ WATCHING_PATIENCE_SECONDS = 60
 SILENCE_SECONDS = 60
 PAUSE_SECONDS = 0.5
 NO_KUBECONFIG = "there is no kubeconfig; have it at ~/.kube/config, or name it in $KUBECONFIG"
-STAMPED = re.compile(rb"(\S+) ?(.*)", re.DOTALL)
+STAMPED = re.compile(
+    rb"(?P<second>[\d-]{10}T[\d:]{8})(?P<part>\.\d+)?(?P<zone>Z|[-+]\d\d:\d\d) ?(?P<text>.*)", re.DOTALL
+)
 
 
 class UserKube(Kube):
@@ -99,7 +102,7 @@ class UserKube(Kube):
         Raises NotFoundError if the pod is gone.
         """
         query = {"timestamps": "true", "follow": str(follow).lower()} | ({"container": container} if container else {})
-        last = seen = b""
+        last = seen = ""
         while True:
             cut_off = False
             try:
@@ -114,7 +117,7 @@ class UserKube(Kube):
                 return
             time.sleep(PAUSE_SECONDS)
             seen = max(last, seen)
-            query |= {"sinceTime": f"{seen.decode()[:19]}Z"} if seen else {}
+            query |= {"sinceTime": f"{seen[:19]}Z"} if seen else {}
 
     def _is_running(self, pod: str, container: str | None) -> bool:
         statuses = self.get("pods", pod).get("status", {}).get("containerStatuses", [])
@@ -197,10 +200,14 @@ def _check_credentials(config: Any, context: Any, configuration: Any) -> None:
         )
 
 
-def _split(line: bytes) -> tuple[bytes, str]:
-    """Split the timestamp off a line of a log."""
+def _split(line: bytes) -> tuple[str, str]:
+    """Split the timestamp off a line of a log, and return it in UTC: a kubelet writes it in its node's time zone."""
     found = STAMPED.fullmatch(line.rstrip(b"\n"))
-    return (found[1], printable(found[2].decode(errors="replace"))) if found else (b"", "")
+    if not found:
+        return "", ""
+    second = dt.datetime.fromisoformat((found["second"] + found["zone"]).decode()).astimezone(dt.UTC)
+    part = (found["part"] or b"").decode().ljust(len(".123456789"), "0")
+    return f"{second:%Y-%m-%dT%H:%M:%S}{part}", printable(found["text"].decode(errors="replace"))
 
 
 def _cause(error: BaseException) -> str:
