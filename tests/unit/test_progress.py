@@ -1,17 +1,19 @@
 """How far a run is: the lines in its log, and what is shown of them."""
 
 import io
+import itertools
 import json
 from types import SimpleNamespace
 
 import dask
 import pytest
-from dask_flow.progress import Progress, TaskCounts, _Observer, parse
+from dask_flow.progress import Progress, TaskCounts, _Observer, logged_progress, parse
 from dask_flow.remote.follow import Attempt, Line, Waiting
 from dask_flow.remote.views import LiveView, PlainView
 from distributed import Client
 from rich.console import Console
 from test_cli import dask_flow, write
+from waiting import eventually
 
 FLOW = """
 import time
@@ -72,6 +74,25 @@ def test_run_logs_how_far_it_is_up_to_its_end(tmp_path):
 
 def test_run_does_not_log_it_unless_it_is_asked_to(tmp_path):
     assert "progress: " not in dask_flow("run", write(tmp_path, "def main(): return 1\n")).stderr
+
+
+def test_error_is_logged_once_and_the_progress_goes_on(caplog):
+    caplog.set_level("INFO", "dask_flow")
+    busy = {"done": 1, "failed": 0, "running": 1, "waiting": 0}
+    answer = {"workers": 1, "memory": 1, "limit": 2, "tasks": {"load": busy}}
+    answers = itertools.chain([answer, OSError("no route"), OSError("no route")], itertools.repeat(answer))
+
+    def asked(_):
+        now = next(answers)
+        if isinstance(now, OSError):
+            raise now
+        return {**now, "tasks": dict(now["tasks"])}
+
+    with logged_progress(SimpleNamespace(run_on_scheduler=asked), 0.01):
+        eventually(lambda: any("progress: " in each.getMessage() for each in caplog.records))
+
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warnings == ["the scheduler does not tell the progress; it is asked again: OSError: no route"]
 
 
 def test_scheduler_that_runs_no_functions_is_asked_otherwise(tmp_path):

@@ -1,11 +1,16 @@
 """What the objects of a run report of their pods."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from dask_flow.clusters.run_objects import RunObjects
-from dask_flow.kube import ExistsError
+from dask_flow.clusters.temporary import attempt_of
+from dask_flow.history import History
+from dask_flow.kube import ExistsError, Kube
 from dask_flow.manifests import RunIdentity
+from dask_flow.report import Outcome
+from dask_flow.report.document import document
 from dask_flow.settings import RunSettings
 from dask_flow.specs import PodTemplate, Templates, default_pod
 
@@ -63,6 +68,21 @@ def pod(name, *conditions):
 def warning(message):
     involved = {"name": "nightly-x-worker-0"}
     return {"reason": "FailedMount", "message": message, "involvedObject": involved}
+
+
+def test_report_has_the_minimum_that_the_worker_spec_asks_for(monkeypatch, tmp_path):
+    spec = tmp_path / "worker_spec.yaml"
+    spec.write_text("spec: {replicas: 3, containers: [{name: worker, image: x}]}")
+    own = {"metadata": {"name": "a", "namespace": "jobs", "uid": "u"}, "status": {"podIP": "10.0.0.7"}}
+    kube = SimpleNamespace(own_pod=lambda: {**own, "spec": {"containers": [{"name": "runner", "image": "flow:1"}]}})
+    monkeypatch.setattr(Kube, "in_cluster", lambda: kube)
+    history = History()
+    history.settings = RunSettings(target="f", worker_spec=spec)
+
+    attempt_of(RunObjects, history.settings, history)
+
+    shown = document(Outcome(0, ""), history, [], {}, history.began)["settings"]
+    assert (shown["min_workers"], shown["max_workers"]) == (3, 3)
 
 
 def test_secret_and_service_are_there_before_the_pods_and_all_kinds_are_deleted():

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.flows import HIDDEN
@@ -102,7 +102,7 @@ def logged_progress(client: Client, seconds: float | None) -> Iterator[None]:
     send_by_value([sys.modules[__name__]])  # the scheduler's image need not have this package
     observer = _Observer(client)
     stop = threading.Event()
-    with _only_noted():
+    with suppress(Exception):  # whoever asks next says so
         observer.begin()
     thread = threading.Thread(target=_log_until, args=(observer, seconds, stop), name="progress", daemon=True)
     thread.start()
@@ -113,25 +113,21 @@ def logged_progress(client: Client, seconds: float | None) -> Iterator[None]:
         thread.join(LAST_WORD_SECONDS)
 
 
-@contextmanager
-def _only_noted() -> Iterator[None]:
-    """Keep from the run what prevents us to look: that the scheduler is lost, others say."""
-    try:
-        yield
-    except Exception as error:
-        log.debug("the progress is not known: %s", described(error))
-
-
 def _log_until(observer: _Observer, seconds: float, stop: threading.Event) -> None:
-    started, over = time.monotonic(), False
+    started, over, level = time.monotonic(), False, logging.WARNING
     said: tuple[Any, ...] = ()
-    with _only_noted():
-        while not over:
-            over = stop.wait(max(seconds, min((time.monotonic() - started) * PART_OF_ELAPSED, MOST_SECONDS)))
+    while not over:
+        over = stop.wait(max(seconds, min((time.monotonic() - started) * PART_OF_ELAPSED, MOST_SECONDS)))
+        try:
             now = observer.progress()
-            if (now.workers, now.tasks) != said:
-                log.info("%s", now.line())
-                said = (now.workers, now.tasks)
+        except Exception as error:
+            if not over:
+                log.log(level, "the scheduler does not tell the progress; it is asked again: %s", described(error))
+                level = logging.DEBUG  # once is enough
+            continue
+        if (now.workers, now.tasks) != said:
+            log.info("%s", now.line())
+            said = (now.workers, now.tasks)
 
 
 class _Observer:
@@ -139,7 +135,7 @@ class _Observer:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._before: Mapping[str, Mapping[str, int]] = {}
+        self._before: Mapping[str, Mapping[str, int]] | None = None
         self._most: dict[str, tuple[int, int]] = {}
 
     def begin(self) -> None:
@@ -150,13 +146,15 @@ class _Observer:
         """Return how far it is now."""
         from dask.utils import format_bytes
 
+        if self._before is None:
+            self.begin()
         seen = self._seen()
         memory = f"{format_bytes(seen['memory'])} of {format_bytes(seen['limit'])}"
         tasks = (self._counts(name, counts) for name, counts in seen["tasks"].items())
         return Progress(seen["workers"], memory, tuple(each for each in tasks if each.total))
 
     def _counts(self, name: str, counts: Mapping[str, int]) -> TaskCounts:
-        before = self._before.get(name, {})
+        before = (self._before or {}).get(name, {})
         done, failed = (max(counts[key] - before.get(key, 0), 0) for key in ("done", "failed"))
         return TaskCounts(name, done, done + failed + counts["running"] + counts["waiting"], counts["running"], failed)
 

@@ -30,12 +30,16 @@ AnyAttempt = TypeVar("AnyAttempt", bound="Attempt")
 def attempt_of(
     kind: type[AnyAttempt], settings: RunSettings, history: History
 ) -> tuple[AnyAttempt, RunSettings, RunIdentity]:
-    """Return the objects of this run's attempt, none made yet, and the settings with what the specs ask for."""
+    """Return the objects of this run's attempt, none made yet, and the settings with what the specs ask for.
+
+    Those are the run's from then on, in its history too.
+    """
     from dask_flow.kube import Kube
 
     kube = Kube.in_cluster()
     identity = RunIdentity.of_pod(kube.own_pod(), os.environ.get("DASK_FLOW_POD_IP"))
     templates, settings = templates_of(settings, identity)
+    history.settings = settings
     attempt = kind(kube, identity, settings, templates)
     attempt.note_in(history)
     return attempt, settings, identity
