@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler, Security
@@ -94,7 +96,7 @@ class SchedulerProcess(RunScheduler):
 
     def __init__(self, host: str, port: int, dashboard_port: int, security: Security | None) -> None:
         super().__init__(security)
-        context: Any = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
+        context: Any = multiprocessing.get_context("fork" if _has_one_thread() else "spawn")
         self._control, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,
@@ -140,6 +142,19 @@ class SchedulerProcess(RunScheduler):
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+def _has_one_thread() -> bool:
+    """Return whether no other thread of this process, native ones too, could hold a lock when it is forked.
+
+    NumPy's OpenBLAS has some, which are no danger: it ends them at each fork, so they are gone after one.
+    """
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.kill(child, signal.SIGKILL)  # it may hang, if that danger is real
+    os.waitpid(child, 0)
+    return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
 def _serve(control: Connection, parents_end: Connection, options: dict[str, Any], dashboard_port: int) -> None:
