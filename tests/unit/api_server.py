@@ -1,5 +1,6 @@
 """A little of an API server in memory: objects by path, and refusals on demand."""
 
+import functools
 import json
 import re
 import threading
@@ -51,11 +52,11 @@ class Api:
 
     def get_(self, kind, namespace, name, query, body):
         if name is None:
-            wanted = query.get("labelSelector", "")
+            wanted, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
             items = [
                 each
                 for (its, where, _), each in self.objects.items()
-                if its == kind and namespace in (None, where) and matches(each, wanted)
+                if its == kind and namespace in (None, where) and matches(each, wanted) and has_fields(each, fields)
             ]
             return 200, {"items": items, "metadata": {"resourceVersion": "1"}}
         found = self.get(kind, name, namespace)
@@ -95,6 +96,14 @@ def matches(each, selector):
     labels = each["metadata"].get("labels", {})
     pairs = re.findall(r"([^,=\s]+)=([^,]+)|([^,\s]+) in \(([^)]+)\)", selector)
     return all(labels.get(key or one) in (values or value).split(",") for key, value, one, values in pairs)
+
+
+def has_fields(each, selector):
+    """Tell whether an object has all fields of a selector, such as `involvedObject.name=a,type=Warning`."""
+    pairs = (part.split("=") for part in selector.split(",") if part)
+    return all(
+        functools.reduce(lambda at, key: at.get(key, {}), path.split("."), each) == value for path, value in pairs
+    )
 
 
 @contextmanager
@@ -178,6 +187,18 @@ def runner_pod(run="monday", suffix="a", state=None, **status):
 
 def ended(code, message=""):
     return {"terminated": {"exitCode": code, "message": message, "reason": "Error" if code else "Completed"}}
+
+
+def warning(name, reason="FailedCreate", message="exceeded quota: small", kind="Job", time="2026-01-01T00:05:00Z"):
+    """A warning Event of an object, seen last at that time."""
+    return {
+        "metadata": {"name": f"{name}.{reason}"},
+        "type": "Warning",
+        "reason": reason,
+        "message": message,
+        "involvedObject": {"kind": kind, "name": name, "namespace": "jobs"},
+        "lastTimestamp": time,
+    }
 
 
 FAILED = [

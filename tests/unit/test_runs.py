@@ -1,5 +1,6 @@
 """Listing, reading and ending runs, with an API server in memory."""
 
+import copy
 import datetime as dt
 import json
 import re
@@ -7,7 +8,7 @@ import socket
 
 import pytest
 import yaml
-from api_server import COMPLETE, FAILED, ended, forbidden, job, runner_pod
+from api_server import COMPLETE, FAILED, ended, forbidden, job, runner_pod, warning
 from click.shell_completion import BashComplete
 from dask_flow import cli, user_kube
 from dask_flow.errors import InputError
@@ -119,6 +120,52 @@ def test_states_without_a_runner(api, changes, state):
         made[key].update(value)
 
     assert run_of(made, []).state == state
+
+
+LOST, NO_QUOTA = "the cluster was lost", "pods of Job monday cannot be made: exceeded quota: small"
+
+
+@pytest.mark.parametrize(
+    ("runner", "event", "outcome"),
+    [
+        (None, warning("monday"), ("Pending", NO_QUOTA)),
+        (None, warning("another"), ("Pending", "")),
+        (runner_pod(state={"running": {}}), warning("monday", time="2025-12-31T23:59:59Z"), ("Running", "")),
+        (runner_pod(state=ended(4, LOST)), None, ("Pending", LOST)),
+        (runner_pod(state=ended(4, LOST)), warning("monday", time="2025-12-31T23:59:59Z"), ("Pending", LOST)),
+        (runner_pod(state=ended(4, LOST)), warning("monday"), ("Pending", NO_QUOTA)),
+        (runner_pod(state=ended(0, "the flow succeeded")), None, ("Running", "")),
+        (runner_pod(state={"running": {}}, phase="Failed"), warning("monday"), ("Pending", NO_QUOTA)),
+        (
+            runner_pod(),
+            warning("monday-a", "FailedMount", "no secret", "Pod"),
+            ("Pending", "pod monday-a: FailedMount: no secret"),
+        ),
+    ],
+    ids=[
+        "a quota keeps it out", "another Job's", "it runs now", "between attempts", "of before", "none can follow",
+        "about to end", "its node is lost", "a volume",
+    ],
+)  # fmt: skip
+def test_run_whose_runner_does_not_run_is_pending_with_what_it_waits_for(dask_flow, cluster, runner, event, outcome):
+    cluster.add("jobs", job(active=1, **STARTED))
+    if runner:
+        cluster.add("pods", copy.deepcopy(runner))
+    if event:
+        cluster.add("events", event)
+
+    for everywhere in ([], ["-A"]):
+        (record,) = json.loads(dask_flow("list", "-o", "json", *everywhere).stdout)
+        assert (record["state"], record["reason"]) == outcome
+
+
+def test_who_may_not_read_events_has_the_list_without_them(dask_flow, cluster):
+    cluster.add("jobs", job())
+    cluster.refusals["GET", "events"] = forbidden("list", "events")
+
+    (record,) = json.loads(dask_flow("list", "-o", "json").stdout)
+
+    assert (record["state"], record["reason"]) == ("Pending", "")
 
 
 def test_reason_of_a_runner_that_was_killed_comes_before_the_end_of_its_log():

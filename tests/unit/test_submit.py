@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from api_server import COMPLETE, FAILED, cron_job, ended, forbidden, job, runner_pod
+from api_server import COMPLETE, FAILED, cron_job, ended, forbidden, job, runner_pod, warning
 from dask_flow import user_kube
 from dask_flow.remote import follow as following
 from dask_flow.remote.given import option_of
@@ -390,10 +390,8 @@ def test_runner_s_image_that_does_not_exist_is_exit_code_3_and_the_run_is_cancel
 
 def test_runner_that_may_not_be_made_is_exit_code_3_with_the_reason(dask_flow, cluster, flow):
     cluster.add("cronjobs", cron_job())
-    involved = {"kind": "Job", "name": "r"}
     message = 'pods "r-x" is forbidden: exceeded quota: small'
-    event = {"metadata": {"name": "e"}, "reason": "FailedCreate", "message": message, "involvedObject": involved}
-    cluster.add("events", event)
+    cluster.add("events", warning("r", message=message))
 
     done = dask_flow("submit", flow, "--name", "r", "--watch")
 
@@ -406,9 +404,7 @@ def test_volume_that_cannot_be_mounted_is_hopeless_unless_it_is_the_run_s_own(ku
     cluster.add("jobs", job("r"))
     cluster.add("pods", runner_pod("r"))
     message = f'MountVolume.SetUp failed for volume "v" : configmap "{name}" not found'
-    involved = {"kind": "Pod", "name": "r-a"}
-    event = {"metadata": {"name": "e"}, "reason": "FailedMount", "message": message, "involvedObject": involved}
-    cluster.add("events", event)
+    cluster.add("events", warning("r-a", "FailedMount", message, "Pod"))
 
     seen = next(following.follow(kube, "r"))
 
@@ -416,10 +412,9 @@ def test_volume_that_cannot_be_mounted_is_hopeless_unless_it_is_the_run_s_own(ku
     assert f'configmap "{name}" not found' in seen.reason
 
 
-def test_what_was_said_before_the_first_attempt_does_not_end_the_second(kube, cluster, monkeypatch):
+def test_quota_that_keeps_a_second_attempt_out_is_waited_for(kube, cluster, monkeypatch):
     cluster.add("jobs", job("r", failed=1))
-    event = {"metadata": {"name": "e"}, "reason": "FailedCreate", "message": "m", "involvedObject": {"kind": "Job"}}
-    cluster.add("events", event)
+    cluster.add("events", warning("r"))
     looks = iter(range(9))
 
     def runners(*_):
@@ -429,8 +424,9 @@ def test_what_was_said_before_the_first_attempt_does_not_end_the_second(kube, cl
 
     monkeypatch.setattr(following, "runners_of", runners)
 
-    (end,) = following.follow(kube, "r")
+    *waiting, end = following.follow(kube, "r")
 
+    assert waiting == [following.Waiting("pods of Job r cannot be made: exceeded quota: small")]
     assert (end.exit_code, end.stuck) == (4, False)
 
 

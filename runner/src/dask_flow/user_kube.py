@@ -15,7 +15,7 @@ from typing import Any
 import urllib3
 import yaml
 
-from dask_flow.errors import StartupError
+from dask_flow.errors import DaskFlowError, StartupError
 from dask_flow.kube import Kube, Server
 from dask_flow.kube_refusals import ForbiddenError, NotFoundError, UnauthorizedError, UnreachableError
 from dask_flow.log import described
@@ -75,6 +75,13 @@ class UserKube(Kube):
         kind, _, group = resource.partition(".")
         root = f"/apis/{group}/v1" if group else "/api/v1"
         return list(self._call("GET", f"{root}/{kind}", **query)["items"])
+
+    def warnings_of(self, name: str, namespace: str | None = None) -> list[dict[str, Any]]:
+        """Return the warning Events of an object; none to somebody who may not read Events."""
+        path = f"/api/v1/namespaces/{namespace or self.namespace}/events"
+        with suppress(DaskFlowError):
+            return list(self._call("GET", path, fieldSelector=f"involvedObject.name={name},type=Warning")["items"])
+        return []
 
     def has_namespace(self) -> bool:
         """Return whether the namespace is there, or who knows: not everybody may ask."""

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dask_flow.errors import ClusterLostError, DaskFlowError, StartupError
+from dask_flow.errors import ClusterLostError, StartupError
 from dask_flow.kube_refusals import NotFoundError
-from dask_flow.pod_status import Problem, mount_problem, problem, refusal
+from dask_flow.pod_status import Problem, problem
 from dask_flow.remote.given import startup_timeout_of
 from dask_flow.remote.releases import JOBS, RUNNER
-from dask_flow.remote.runs import condition_of, exit_of, has_started, runners_of
+from dask_flow.remote.runs import condition_of, exit_of, has_started, obstacle, runners_of
 
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
@@ -83,7 +83,7 @@ def follow(kube: UserKube, run: str) -> Iterator[Event]:
             return
         if job["spec"].get("suspend") or (shown and not new):
             since = time.monotonic()  # neither somebody who resumes it nor the pause before another attempt is late
-        found = _obstacle(kube, job, new)
+        found = _obstacle(kube, job, pods)
         given_up = _given_up(run, found, startup_timeout_of(job), time.monotonic() - since)
         if given_up:
             yield given_up
@@ -110,24 +110,11 @@ def _obstacle(kube: UserKube, job: Mapping[str, Any], pods: list[dict[str, Any]]
         return Problem("the Job is suspended, until something resumes it", "suspended", hopeless=False)
     if "deletionTimestamp" in job["metadata"]:
         return Problem("the run is being cancelled", "cancelled", hopeless=False)
-    found = [each for each in map(problem, pods) if each and not each.disruption]
-    if found:
-        return found[-1]
-    if not pods and job.get("status", {}).get("failed"):
-        return None  # another attempt follows, and what is said of the Job is of before
-    return _warned(kube, job["metadata"]["name"], pods[-1]["metadata"]["name"] if pods else None)
-
-
-def _warned(kube: UserKube, run: str, pod: str | None) -> Problem | None:
-    """Return what the last Event says of the runner's pod, or of the Job that cannot make one."""
-    with suppress(DaskFlowError):  # not everybody may read events
-        events = kube.list_all("events", fieldSelector=f"involvedObject.name={pod or run},type=Warning")
-        seen = [each for each in (mount_problem(event) or refusal(event) for event in events) if each]
-        if seen and f'configmap "{run}"' in seen[-1].text:
-            # It was there before the pod; a kubelet that has not heard of it yet will soon.
-            return dataclasses.replace(seen[-1], hopeless=False)
-        return seen[-1] if seen else None
-    return None
+    found = obstacle(job, pods[-1] if pods else None, kube.warnings_of)
+    # A ConfigMap of the run was there before the pod; a kubelet that has not heard of it yet will soon.
+    own_files = found and f'configmap "{job["metadata"]["name"]}"' in found.text
+    another = found and found.cause == "refused" and (pods or job.get("status", {}).get("failed"))
+    return dataclasses.replace(found, hopeless=False) if found and (own_files or another) else found
 
 
 def _end(job: Mapping[str, Any], pods: list[dict[str, Any]]) -> Ended:

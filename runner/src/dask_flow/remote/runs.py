@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.errors import InputError
 from dask_flow.kube_refusals import NotFoundError
-from dask_flow.pod_status import problem
+from dask_flow.pod_status import Problem, has_ended, mount_problem, problem, refusal
 from dask_flow.remote.given import address_of, runner_of, target_of
 from dask_flow.remote.job import TARGET_ANNOTATION
 from dask_flow.remote.releases import JOBS, RUNNER, is_runner, release_of
@@ -19,7 +20,23 @@ from dask_flow.wording import maybe, near
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
 
-__all__ = ["JOB_LABEL", "RUN_LABEL", "Run", "exit_of", "find", "has_started", "job_of", "runners_of", "times"]
+__all__ = [
+    "JOB_LABEL",
+    "RUN_LABEL",
+    "Run",
+    "condition_of",
+    "exit_of",
+    "find",
+    "has_started",
+    "is_running",
+    "job_of",
+    "obstacle",
+    "runners_of",
+    "times",
+]
+
+Warnings = Callable[[str], Iterable[Mapping[str, Any]]]
+"""Returns the warning Events of the object of a name."""
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
 RUN_LABEL = "dask-flow/run"
@@ -54,7 +71,11 @@ def find(kube: UserKube, *, everywhere: bool = False, release: str | None = None
     list_all = kube.list_everywhere if everywhere else kube.list_all
     jobs = [each for each in list_all(JOBS) if is_runner(each["spec"]["template"])]
     pods = list_all("pods", labelSelector=POD_SELECTOR) if jobs else []
-    runs = [run_of(each, pods) for each in jobs if release in (None, release_of(each))]
+    runs = [
+        run_of(each, pods, functools.partial(kube.warnings_of, namespace=each["metadata"]["namespace"]))
+        for each in jobs
+        if release in (None, release_of(each))
+    ]
     return sorted(runs, key=lambda run: run.created)
 
 
@@ -79,7 +100,7 @@ def runners_of(kube: UserKube, name: str) -> list[dict[str, Any]]:
     return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], not has_started(pod)))
 
 
-def run_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Run:
+def run_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], warnings_of: Warnings = lambda _: ()) -> Run:
     """Return the record of a run, from its Job and pods, its own and others."""
     metadata, status = job["metadata"], job.get("status", {})
     here = [pod for pod in pods if pod["metadata"]["namespace"] == metadata["namespace"]]
@@ -96,7 +117,7 @@ def run_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Run:
         release=release_of(job),
         target=metadata.get("annotations", {}).get(TARGET_ANNOTATION) or target_of(runner),
         state=state,
-        reason=_reason(job, last, state),
+        reason=_reason(job, last, state, warnings_of),
         exit_code=ended[0] if ended and state in {"Succeeded", "Failed"} else None,
         attempts=max(len(runners), counted),
         workers=None if address_of(runner) else _ready_workers(metadata["name"], here),
@@ -127,6 +148,24 @@ def has_started(pod: Mapping[str, Any]) -> bool:
     return any("running" in each or "terminated" in each for each in states)
 
 
+def is_running(pod: Mapping[str, Any]) -> bool:
+    """Return whether a runner runs."""
+    return has_started(pod) and exit_of(pod) is None and not has_ended(pod)
+
+
+def obstacle(job: Mapping[str, Any], last: Mapping[str, Any] | None, warnings_of: Warnings) -> Problem | None:
+    """Return what keeps a run's next runner from running, as far as anybody says so; `last` is its newest pod."""
+    if last and exit_of(last) is None and not has_ended(last):
+        found = problem(last)
+        if found and not found.disruption:
+            return found
+        name, since, read = last["metadata"]["name"], "", mount_problem
+    else:  # what is said of the Job from before its last pod is over
+        name, since, read = job["metadata"]["name"], last["metadata"]["creationTimestamp"] if last else "", refusal
+    events = sorted(warnings_of(name), key=_event_time, reverse=True)
+    return next(filter(None, (read(event) for event in events if _event_time(event) > since)), None)
+
+
 def times(run: Run, now: dt.datetime) -> tuple[float, float | None]:
     """Return a run's age and duration in seconds."""
     created, started, finished = map(_time, (run.created, run.started, run.finished))
@@ -150,15 +189,18 @@ def _state(job: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:
         return "Cancelling"
     if job["spec"].get("suspend"):
         return "Suspended"
-    return "Running" if last and has_started(last) else "Pending"
+    if last and (is_running(last) or (exit_of(last) or [1])[0] == 0):  # the Job says soon that it succeeded
+        return "Running"
+    return "Pending"
 
 
-def _reason(job: Mapping[str, Any], last: Mapping[str, Any] | None, state: str) -> str:
-    if state == "Pending" and last:
-        found = problem(last)
-        return found.text if found else ""
+def _reason(job: Mapping[str, Any], last: Mapping[str, Any] | None, state: str, warnings_of: Warnings) -> str:
     ended = exit_of(last) if last else None
-    if ended and state in {"Succeeded", "Failed"}:
+    if state == "Pending":  # after an attempt that ended, without anything else to say, as that did
+        found = obstacle(job, last, warnings_of) or (problem(last) if last and not ended else None)
+        if found:
+            return found.text
+    if ended and state in {"Pending", "Succeeded", "Failed"}:
         return ended[1] or f"exit code {ended[0]}"
     return str((condition_of(job) or {}).get("message", ""))
 
@@ -169,6 +211,11 @@ def _ready_workers(run: str, pods: Iterable[Mapping[str, Any]]) -> int:
     return sum(
         any(ready.items() <= each.items() for each in pod.get("status", {}).get("conditions", [])) for pod in found
     )
+
+
+def _event_time(event: Mapping[str, Any]) -> str:
+    """Return when an Event was last seen; its source writes one of these."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _ended_at(job: Mapping[str, Any]) -> str | None:
