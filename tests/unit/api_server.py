@@ -20,7 +20,7 @@ class Api:
     def __init__(self):
         self.objects, self.asked, self.refusals, self.logs = {}, [], {}, {}
         self.namespaces = {"jobs", "default"}
-        self.on_create = {}
+        self.on_create, self.on_get = {}, {}
 
     def add(self, kind, made, namespace="jobs"):
         metadata = made.setdefault("metadata", {})
@@ -45,7 +45,8 @@ class Api:
             return status, failure(message, {403: "Forbidden"}.get(status, "Failed"))
         if found[7]:
             log = self.logs.get(name, "")
-            return 200, log(query) if callable(log) else log
+            log = log(query) if callable(log) else log
+            return (log[0], failure(log[1], "Failed")) if isinstance(log, tuple) else (200, log)
         return {"GET": self.get_, "POST": self.post, "PATCH": self.patch, "DELETE": self.delete}[method](
             kind, namespace, name, query, body
         )
@@ -59,6 +60,7 @@ class Api:
                 if its == kind and namespace in (None, where) and matches(each, wanted) and has_fields(each, fields)
             ]
             return 200, {"items": items, "metadata": {"resourceVersion": "1"}}
+        self.on_get.get(kind, lambda: None)()
         found = self.get(kind, name, namespace)
         return (200, found) if found else (404, failure(f'{kind} "{name}" not found', "NotFound"))
 

@@ -2,6 +2,7 @@
 
 import copy
 import datetime as dt
+import itertools
 import json
 import re
 import socket
@@ -13,6 +14,8 @@ from click.shell_completion import BashComplete
 from dask_flow import cli, user_kube
 from dask_flow.errors import InputError
 from dask_flow.remote import cancel as cancelling
+from dask_flow.remote import dashboard as dashboards
+from dask_flow.remote import follow as following
 from dask_flow.remote.dashboard import forwarded, scheduler_pod
 from dask_flow.remote.runs import exit_of, find, run_of
 from dask_flow.remote.tables import duration, rendered
@@ -64,13 +67,18 @@ def test_list_is_a_table_of_state_reason_age_duration_and_workers(kube, runs):
     ]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_table_fits_the_terminal(kube, runs, width):
+@pytest.mark.parametrize(("width", "rows"), [(80, 10), (120, 8)])
+def test_table_fits_the_terminal_and_its_reasons_can_be_read(kube, runs, width, rows):
+    runs.get("pods", "bad-b")["status"]["containerStatuses"][0]["state"] = ended(1, "the flow failed: " + "word " * 999)
+
     lines = rendered(find(kube), "table", now=NOW, namespaces=True, width=width).splitlines()
 
     assert max(map(len, lines)) <= width
     assert lines[0].startswith("NAMESPACE   NAME")
-    assert lines[1].endswith("…") == (width == 80)
+    assert (lines[1].split()[:3], lines[2].startswith("    the flow failed: word")) == (["jobs", "bad", "Failed"], True)
+    assert lines[4].endswith(" …")
+    assert len(lines) == rows
+    assert "container runner: ImagePullBackOff: no x:1" in " ".join(lines[-2:])
 
 
 def test_wide_says_attempts_exit_code_and_target_too(kube, runs):
@@ -231,13 +239,54 @@ def test_logs_are_the_last_attempt_s_and_with_previous_those_before(dask_flow, r
     assert dask_flow("logs", "bad", "--previous").stdout == "lost\n"
 
 
-def test_logs_follow_a_run_to_its_end(dask_flow, runs):
-    runs.logs = {"bad-a": stamped("lost"), "bad-b": stamped("found")}
+@pytest.mark.parametrize(
+    ("run", "code", "reason"), [("good", 0, "the flow succeeded"), ("bad", 1, "the flow failed: ")]
+)
+def test_logs_follow_a_run_to_its_end_and_exit_with_its_code(dask_flow, runs, run, code, reason):
+    runs.logs = {"good-a": stamped("done"), "bad-a": stamped("lost"), "bad-b": stamped("found")}
 
-    done = dask_flow("logs", "-f", "bad")
+    done = dask_flow("logs", "-f", run)
 
-    assert (done.exit_code, done.stdout) == (0, "lost\nfound\n")
-    assert done.stderr.splitlines()[-1] == "more of it"
+    assert (done.exit_code, done.stdout) == (code, "done\n" if run == "good" else "lost\nfound\n")
+    assert f"run {run}, exit code {code}: {reason}" in done.stderr
+
+
+@pytest.mark.parametrize("first_log", [stamped("first"), (500, "dial tcp 10.0.0.1:10250: no route to host")])
+def test_logs_follow_goes_on_to_the_next_attempt(dask_flow, cluster, monkeypatch, first_log):
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(user_kube, "WATCHING_PATIENCE_SECONDS", 0)
+    made = cluster.add("jobs", job(active=1))
+    cluster.add("pods", runner_pod("monday", "a", {"running": {}}))
+    looks = itertools.count()
+
+    def change():
+        """Lose the first runner, let some looks pass without another, then have that succeed."""
+        number = next(looks)
+        if number == 3:
+            cluster.get("pods", "monday-a")["status"]["containerStatuses"][0]["state"] = ended(4, "lost")
+        elif number == 6:
+            cluster.add("pods", runner_pod("monday", "b", ended(0, "the flow succeeded")))
+            cluster.get("pods", "monday-b")["metadata"]["creationTimestamp"] = "2026-01-01T00:05:00Z"
+            made["status"] = {"conditions": COMPLETE}
+
+    cluster.on_get = {"jobs": change, "pods": change}
+    cluster.logs = {"monday-a": lambda _: first_log, "monday-b": stamped("second")}
+
+    done = dask_flow("logs", "-f", "monday")
+
+    assert (done.exit_code, done.stdout) == (0, "first\nsecond\n" if isinstance(first_log, str) else "second\n")
+    assert "attempt 2, runner monday-b" in done.stderr
+    assert ("no route to host" in done.stderr) == isinstance(first_log, tuple)
+
+
+def test_logs_of_a_run_that_cannot_start_end_with_exit_code_3_and_leave_it(dask_flow, cluster):
+    cluster.add("jobs", job())
+    cluster.add("events", warning("monday"))
+
+    done = dask_flow("logs", "-f", "monday")
+
+    assert (done.exit_code, cluster.get("jobs", "monday") is None) == (3, False)
+    assert "the runner cannot start: pods of Job monday cannot be made: exceeded quota: small" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["running-a-worker-1", "worker-1", "1", "running-a-worker-1-0"])
@@ -286,6 +335,25 @@ def test_completion_has_runs_and_is_silent_about_errors(dask_flow, runs):
     assert [each.value for each in complete.get_completions(["cancel", "bad"], "g")] == ["good"]
     runs.refusals["GET", "jobs"] = (401, "Unauthorized")
     assert complete.get_completions(["logs"], "run") == []
+
+
+@pytest.mark.parametrize("kind", ["job.batch/", "jobs.batch/", "job/", "jobs/", ""])
+def test_run_may_be_named_as_list_and_kubectl_do(dask_flow, runs, kind):
+    runs.logs = {"bad-b": stamped("one")}
+
+    assert dask_flow("logs", f"{kind}bad").stdout == "one\n"
+    names = dask_flow("list", "-o", "name").stdout.split()
+    assert dask_flow("cancel", "--no-wait", *names).exit_code == 0
+    assert [name for its, _, name in runs.objects if its == "jobs"] == ["not-ours"]
+
+
+@pytest.mark.parametrize("name", ["pod/running-a", "job.batch/", "", "..", "a b", "Running", "job.batch/a/log"])
+@pytest.mark.parametrize("command", ["logs", "cancel", "dashboard"])
+def test_what_can_be_no_run_s_name_is_said(dask_flow, cluster, command, name):
+    done = dask_flow(command, name)
+
+    assert (done.exit_code, f"{name!r} is no run's name" in done.stderr) == (2, True), done.output
+    assert cluster.asked == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -351,6 +419,41 @@ def test_dashboard_of_a_cluster_that_stays_is_behind_its_service(kube, runs, add
         found = str(error)
 
     assert found.endswith(pod)
+
+
+def test_dashboard_of_a_run_between_attempts_waits_for_the_next_one(dask_flow, cluster, monkeypatch):
+    monkeypatch.setattr(dashboards, "LOOK_SECONDS", 0.01)
+    made = cluster.add("jobs", job(active=1))
+    cluster.add("pods", runner_pod("monday", "a", {"running": {}}))
+    opened, looks = [], itertools.count()
+
+    def port(_, pod, number):
+        opened.append(pod)
+        return socket.socketpair()[0]
+
+    def change():
+        number = next(looks)
+        if number == 3:
+            cluster.get("pods", "monday-a")["status"]["containerStatuses"][0]["state"] = ended(4, "lost")
+        elif number == 6:
+            cluster.add("pods", runner_pod("monday", "b", {"running": {}}))
+            cluster.get("pods", "monday-b")["metadata"]["creationTimestamp"] = "2026-01-01T00:05:00Z"
+        elif number == 9:
+            cluster.get("pods", "monday-b")["status"]["containerStatuses"][0]["state"] = ended(0)
+            made["status"] = {"conditions": COMPLETE}
+
+    cluster.on_get["jobs"] = change
+    monkeypatch.setattr(user_kube.UserKube, "port", port)
+
+    done = dask_flow("dashboard", "monday", "--port", "0")
+
+    assert (done.exit_code, opened) == (0, ["monday-a", "monday-b"]), done.output
+    first, second = done.stdout.splitlines()
+    assert first == second  # the page that is open comes back
+    assert done.stderr.splitlines() == [
+        "run monday has no runner now; waiting for its next attempt, or its end",
+        "run monday has ended, and its dashboard with it",
+    ]
 
 
 def test_taken_port_of_this_machine_is_said(kube, runs, monkeypatch):

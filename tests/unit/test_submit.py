@@ -238,11 +238,23 @@ def test_no_check_leaves_the_flow_unloaded(dask_flow, cluster, flow):
     assert dask_flow("submit", flow, "--no-check").exit_code == 0
 
 
-def test_what_the_flow_prints_is_not_part_of_the_answer(dask_flow, cluster, flow):
+def test_answer_is_the_run_s_name_alone(dask_flow, cluster, flow):
     flow.write_text(f"print('hello')\n{FLOW}")
     cluster.add("cronjobs", cron_job())
 
-    assert dask_flow("submit", flow, "--name", "r").stdout == "run r made in namespace jobs\n"
+    done = dask_flow("submit", flow, "--name", "r")
+
+    assert done.stdout == "r\n"
+    assert "run r made in namespace jobs\n  dask-flow logs -f r -n jobs\n" in done.stderr
+
+
+def test_help_promises_no_default_that_the_release_decides(dask_flow):
+    ours, _, runs = " ".join(dask_flow("submit", "--help").stdout.split()).partition("--cluster ")
+
+    assert "[default: the only one in the namespace]" in ours
+    assert "Workers at most; equal to the minimum for a fixed size." in runs
+    assert "[default" not in runs
+    assert "[default: auto]" in " ".join(dask_flow("validate", "--help").stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -329,14 +341,16 @@ def test_context_that_is_chosen_needs_no_current_one(dask_flow, cluster, flow, t
     cluster.namespaces.add("o")
     cluster.add("cronjobs", cron_job(), "o")
 
-    assert dask_flow("submit", flow, "--context", "other", "--name", "r").stdout == "run r made in namespace o\n"
+    assert dask_flow("submit", flow, "--context", "other", "--name", "r").stdout == "r\n"
+    assert cluster.get("jobs", "r", "o")
 
 
 def test_context_says_the_namespace(dask_flow, cluster, flow):
     cluster.namespaces.add("o")
     cluster.add("cronjobs", cron_job(), "o")
 
-    assert dask_flow("submit", flow, "--context", "other", "--name", "r").stdout == "run r made in namespace o\n"
+    assert dask_flow("submit", flow, "--context", "other", "--name", "r").stdout == "r\n"
+    assert cluster.get("jobs", "r", "o")
 
 
 def started(cluster, pod, status=None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from dask_flow.text import printable
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
 
-__all__ = ["Connection", "cluster_options", "connection_options", "run_names"]
+__all__ = ["RUN", "Connection", "cluster_options", "connection_options"]
 
 COMPLETION_SECONDS = 2
+JOB_KINDS = {"", "job", "jobs", "job.batch", "jobs.batch"}
+JOB_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,24 +87,39 @@ def connection_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def run_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a run, if the cluster answers soon; whatever is wrong with it, a shell is not the place."""
-    names: list[str] = []
+class RunName(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions of click
+    """The name of a run, or what `list -o name` and kubectl call its Job: `job.batch/NAME`."""
 
-    def ask() -> None:
-        from dask_flow.remote.runs import find
+    name = "run"
 
-        given = context.params
-        kube = Connection(given.get("namespace"), given.get("context"), given.get("kubeconfig")).kube()
-        names.extend(run.name for run in find(kube))
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        kind, _, name = value.rpartition("/")
+        if kind not in JOB_KINDS or not JOB_NAME.fullmatch(name):
+            self.fail(f"{value!r} is no run's name; dask-flow list says what there is", param, ctx)
+        return name
 
-    def ask_quietly() -> None:
-        try:
-            ask()
-        except Exception:
-            return
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete it, if the cluster answers soon; whatever is wrong with that, a shell is not the place."""
+        names: list[str] = []
 
-    thread = threading.Thread(target=ask_quietly, daemon=True)
-    thread.start()
-    thread.join(COMPLETION_SECONDS)
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        def ask() -> None:
+            from dask_flow.remote.runs import find
+
+            given = ctx.params
+            kube = Connection(given.get("namespace"), given.get("context"), given.get("kubeconfig")).kube()
+            names.extend(run.name for run in find(kube))
+
+        def ask_quietly() -> None:
+            try:
+                ask()
+            except Exception:
+                return
+
+        thread = threading.Thread(target=ask_quietly, daemon=True)
+        thread.start()
+        thread.join(COMPLETION_SECONDS)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+RUN = RunName()

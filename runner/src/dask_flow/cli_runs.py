@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import get_completion_class
 
 from dask_flow.cli import cli
-from dask_flow.cli_connection import cluster_options, run_names
+from dask_flow.cli_connection import RUN, cluster_options
 from dask_flow.errors import InputError
 from dask_flow.remote.tables import FORMATS
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cancel", "completion", "dashboard", "list_runs", "logs"]
 
-LOOK_SECONDS = 2
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -53,8 +52,11 @@ def list_runs(
     click.echo(rendered(runs, output, now=now, namespaces=all_namespaces, width=width))
 
 
-@click.command()
-@click.argument("run", shell_complete=run_names)
+@click.command(
+    epilog="Exit codes: with --follow the run's (see run), 143 if it was cancelled, 3 too if its runner cannot start; "
+    "else 0, 2 for bad input, 3 if the cluster refused it."
+)
+@click.argument("run", type=RUN)
 @click.option(
     "--worker", metavar="NAME", help="The log of a worker, by its name or its pod's, instead of the runner's."
 )
@@ -74,32 +76,18 @@ def logs(
     """
     from dask_flow.remote.logs import attempts_of, worker_of
     from dask_flow.remote.runs import job_of
+    from dask_flow.remote.views import show_run
 
     if previous and (worker or follow):
         raise InputError("--previous is about runners that have ended; leave out --worker and --follow")
     job_of(kube, run)
     if follow and not worker:
-        _follow_log(kube, run)
-        return
+        sys.exit(show_run(kube, run).exit_code)
     attempts = [worker_of(kube, run, worker)] if worker else attempts_of(kube, run)
     for pod in attempts[:-1] if previous else attempts[-1:]:
         if previous:
             click.echo(f"==> {pod} <==", err=True)
         _print(kube.log_lines(pod, None if worker else "runner", follow=follow))
-
-
-def _follow_log(kube: UserKube, run: str) -> None:
-    from dask_flow.remote.follow import Ended, follow
-    from dask_flow.remote.views import view
-
-    kube.be_patient()
-    with view() as shown:
-        for event in follow(kube, run):
-            if isinstance(event, Ended):
-                reason = event.reason
-            else:
-                shown.show(event)
-    click.echo(f"run {run}: {reason}", err=True)
 
 
 def _print(lines: Iterator[str]) -> None:
@@ -108,7 +96,7 @@ def _print(lines: Iterator[str]) -> None:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=run_names)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=RUN)
 @click.option("--wait/--no-wait", default=True, help="Wait until all its pods are gone.  [default: wait]")
 @cluster_options
 def cancel(kube: UserKube, runs: Sequence[str], wait: bool) -> None:
@@ -131,24 +119,29 @@ def cancel(kube: UserKube, runs: Sequence[str], wait: bool) -> None:
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run", type=RUN)
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, help="Of this machine; 0: any.  [default: 8787]")
 @cluster_options
 def dashboard(kube: UserKube, run: str, port: int) -> None:
     """Open a way to the Dask dashboard of RUN.
 
-    Its URL on this machine is printed. The way stays open until Ctrl-C, or the run's end.
+    Its URL on this machine is printed. The way stays open until Ctrl-C, or the run's end, across attempts.
     """
-    from dask_flow.remote.dashboard import forwarded, scheduler_pod
-    from dask_flow.remote.runs import exit_of, job_of, runners_of
+    from dask_flow.remote.dashboard import forwarded, scheduler_pods
+    from dask_flow.remote.runs import condition_of, job_of
 
-    pod = scheduler_pod(kube, job_of(kube, run))
+    if condition_of(job_of(kube, run)):
+        raise InputError(f"run {run} has no dashboard now: it is not running; see dask-flow list")
     try:
-        with forwarded(kube, pod, port) as local:
-            click.echo(f"http://localhost:{local}/status")
-            kube.be_patient()
-            while any(exit_of(each) is None for each in runners_of(kube, run)):
-                time.sleep(LOOK_SECONDS)
+        with ExitStack() as way:
+            for pod in scheduler_pods(kube, run):
+                way.close()
+                if pod:
+                    port = way.enter_context(forwarded(kube, pod, port))
+                    click.echo(f"http://localhost:{port}/status")
+                    kube.be_patient()
+                else:
+                    click.echo(f"run {run} has no runner now; waiting for its next attempt, or its end", err=True)
     except KeyboardInterrupt:
         return
     click.echo(f"run {run} has ended, and its dashboard with it", err=True)

@@ -48,7 +48,7 @@ def submit(
 
     It is file.py[:name], package.module[:name], or the URL of such a file. Its files, those beside it that it imports
     too, go along. All else is as the release has it, a CronJob that the chart has made, or as the options say. --image
-    is the runner's image too.
+    is the runner's image too. Without --watch, the run's name is all that is printed on the standard output.
     """
     from dask_flow.remote.pull_secret import check_or_make
     from dask_flow.remote.releases import template_of
@@ -63,32 +63,29 @@ def submit(
         check_or_make(kube, secret, submission.image or image_of(template), os.environ)
     create(kube, template, submission)
     run = submission.run
-    click.echo(f"run {run} made in namespace {kube.namespace}", err=watch)
+    click.echo(f"run {run} made in namespace {kube.namespace}", err=True)
     if watch:
         sys.exit(_watch(kube, run))
     click.echo(f"  dask-flow logs -f {run} -n {kube.namespace}", err=True)
+    click.echo(run)
+
+
+for option in submit.params:
+    if isinstance(option, click.Option) and option.envvar:  # one of run_options: its default is the release's to say
+        option.help = (option.help or "").partition("  [default: ")[0]
 
 
 def _watch(kube: UserKube, run: str) -> int:
     """Show a run until it ends or the user goes, and return its exit code."""
     from dask_flow.remote.cancel import cancel as cancel_run
-    from dask_flow.remote.follow import Ended, follow
-    from dask_flow.remote.views import view
+    from dask_flow.remote.views import show_run
 
-    kube.be_patient()
-    ended = Ended(INTERRUPTED_CODE, "")
     try:
-        with view() as shown:
-            for event in follow(kube, run):
-                if isinstance(event, Ended):
-                    ended = event
-                else:
-                    shown.show(event)
+        ended = show_run(kube, run)
     except KeyboardInterrupt:
         return _interrupted(kube, run)
     except DaskFlowError as error:
         raise StartupError(f"{error}. The run may go on: dask-flow logs -f {run} -n {kube.namespace}") from error
-    click.echo(f"run {run}, exit code {ended.exit_code}: {ended.reason}", err=True)
     if ended.stuck:
         cancel_run(kube, run)
         click.echo(f"run {run} is cancelled: it would wait for ever", err=True)

@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -14,26 +15,43 @@ from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.kube_refusals import NotFoundError
 from dask_flow.log import described
 from dask_flow.remote.given import address_of, runner_of
-from dask_flow.remote.runs import RUN_LABEL, exit_of, has_started, runners_of
+from dask_flow.remote.releases import JOBS
+from dask_flow.remote.runs import RUN_LABEL, condition_of, is_running, runners_of
 
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
 
-__all__ = ["forwarded", "scheduler_pod"]
+__all__ = ["forwarded", "scheduler_pod", "scheduler_pods"]
 
 log = logging.getLogger(__name__)
 
 PORT = 8787
+LOOK_SECONDS = 2
 CHUNK_BYTES = 65536
 HOST = re.compile(r"\w+://(?P<service>[^.:/]+)(\.(?P<namespace>[^.:/]+)(\.svc[^:/]*)?)?:\d+")
 
 
-def scheduler_pod(kube: UserKube, job: Mapping[str, Any]) -> str:
-    """Return the pod that serves the dashboard of a run. Raises InputError if there is none now."""
+def scheduler_pods(kube: UserKube, run: str) -> Iterator[str | None]:
+    """Yield the pod that serves the dashboard of a run, as often as that is another; None while no attempt runs."""
+    last: str | None = ""
+    with suppress(NotFoundError):  # it was cancelled
+        while not condition_of(job := kube.get(JOBS, run)):
+            pod = scheduler_pod(kube, job)
+            if pod != last:
+                yield pod
+            last = pod
+            time.sleep(LOOK_SECONDS)
+
+
+def scheduler_pod(kube: UserKube, job: Mapping[str, Any]) -> str | None:
+    """Return the pod that serves the dashboard of a run, None if none does now.
+
+    Raises InputError if it is another cluster's.
+    """
     run = job["metadata"]["name"]
-    runners = [pod for pod in runners_of(kube, run) if has_started(pod) and exit_of(pod) is None]
+    runners = [pod for pod in runners_of(kube, run) if is_running(pod)]
     if not runners:
-        raise InputError(f"run {run} has no dashboard now: it is not running; see dask-flow list")
+        return None
     address = address_of(runner_of(job))
     if address:
         return _behind(kube, address)
@@ -76,6 +94,8 @@ def forwarded(kube: UserKube, pod: str, port: int) -> Iterator[int]:
     try:
         yield listener.getsockname()[1]
     finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # or the port stays taken, by who waits there to accept
         listener.close()
 
 

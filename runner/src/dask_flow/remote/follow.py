@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.errors import ClusterLostError, StartupError
-from dask_flow.kube_refusals import NotFoundError
+from dask_flow.kube_refusals import ForbiddenError, NotFoundError, UnauthorizedError, UnreachableError
 from dask_flow.pod_status import Problem, problem
 from dask_flow.remote.given import startup_timeout_of
 from dask_flow.remote.releases import JOBS, RUNNER
@@ -74,8 +73,12 @@ def follow(kube: UserKube, run: str) -> Iterator[Event]:
         if started:
             shown.append(started)
             yield Attempt(len(shown), started)
-            with suppress(NotFoundError):  # deleted meanwhile
+            try:
                 yield from map(Line, kube.log_lines(started, RUNNER, follow=True))
+            except (ForbiddenError, UnauthorizedError, UnreachableError):
+                raise
+            except StartupError as error:  # its pod is deleted, or its node away; another attempt may follow
+                yield Waiting(f"the log of {started} cannot be had: {error}")
             since, said = time.monotonic(), ""
             continue
         if condition_of(job):

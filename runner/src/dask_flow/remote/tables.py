@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from dask_flow.remote.runs import Run, times
@@ -14,10 +15,13 @@ __all__ = ["FORMATS", "duration", "rendered"]
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 GAP = "   "
+INDENT = "    "
+MOST_LINES = 3
+"""Of a reason; -o wide has all of it."""
 
 
 def rendered(runs: Sequence[Run], form: str, *, now: dt.datetime, namespaces: bool, width: int | None) -> str:
-    """Return the runs in one of FORMATS; a table's last column is cut off at `width` characters, if that is given."""
+    """Return the runs in one of FORMATS; a table's lines have at most `width` characters, if that is given."""
     if form == "name":
         return "\n".join(f"job.batch/{run.name}" for run in runs)
     if form in {"json", "yaml"}:
@@ -82,12 +86,21 @@ def _table(rows: Sequence[dict[str, str]], width: int | None) -> str:
         return ""
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(_cut(GAP.join(_padded(line, widths)).rstrip(), width) for line in lines)
+    return "\n".join(_fitted(GAP.join(_padded(line, widths)).rstrip(), line[-1], width) for line in lines)
+
+
+def _fitted(line: str, reason: str, width: int | None) -> str:
+    """Return a line of the table; a reason for which it has no room is below it."""
+    if width is None or len(line) <= width:
+        return line
+    head = _cut(line.removesuffix(reason).rstrip(), width)
+    below = textwrap.wrap(reason, width - len(INDENT), max_lines=MOST_LINES, placeholder=" …")
+    return "\n".join([head, *(INDENT + each for each in below)])
 
 
 def _padded(line: Iterable[str], widths: Iterable[int]) -> list[str]:
     return [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
 
 
-def _cut(line: str, width: int | None) -> str:
-    return line if width is None or len(line) <= width else f"{line[: width - 1]}…"
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from dask_flow.progress import Progress, TaskCounts, parse
-from dask_flow.remote.follow import Attempt, Event, Line, Waiting
+from dask_flow.remote.follow import Attempt, Ended, Event, Line, Waiting, follow
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["View", "view"]
+    from dask_flow.user_kube import UserKube
+
+__all__ = ["View", "show_run", "view"]
 
 BAR_CELLS = 24
 REFRESHES_A_SECOND = 4
@@ -31,6 +33,17 @@ class View(Protocol):
 
     def show(self, event: Event) -> None:
         """Show it."""
+
+
+def show_run(kube: UserKube, run: str) -> Ended:
+    """Show a run until it ends, across attempts, and say how it ended."""
+    kube.be_patient()
+    with view() as shown:
+        events = follow(kube, run)
+        while not isinstance(event := next(events), Ended):
+            shown.show(event)
+    click.echo(f"run {run}, exit code {event.exit_code}: {event.reason}", err=True)
+    return event
 
 
 @contextmanager
