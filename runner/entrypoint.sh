@@ -2,9 +2,14 @@
 # Start what the container is told to, after the packages that its environment asks for.
 set -eu
 
+fail() { # with this exit code and reason, which is the container's termination message too
+  message=${DASK_FLOW_TERMINATION_LOG:-/dev/termination-log}
+  echo "$2" >&2
+  [ ! -w "$message" ] || echo "$2" >"$message"
+  exit "$1"
+}
 refuse() {
-  echo "$1 cannot be installed here: $2. Use EXTRA_PIP_PACKAGES, or derive an image." >&2
-  exit 2
+  fail 2 "$1 cannot be installed here: $2. Use EXTRA_PIP_PACKAGES, or derive an image."
 }
 [ -z "${EXTRA_APT_PACKAGES:-}" ] || refuse EXTRA_APT_PACKAGES "this container is not root"
 [ -z "${EXTRA_CONDA_PACKAGES:-}" ] || refuse EXTRA_CONDA_PACKAGES "there is no conda"
@@ -15,10 +20,14 @@ if [ -n "${EXTRA_PIP_PACKAGES:-}" ]; then
   packages=$("$extra/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
   python -c "import sysconfig; print(sysconfig.get_path('purelib'))" >"$packages/image.pth"
   # shellcheck disable=SC2086 # a list of requirements, separated by blanks
-  pip --python "$extra/bin/python" install --quiet --no-cache-dir $EXTRA_PIP_PACKAGES || {
-    echo "EXTRA_PIP_PACKAGES=$EXTRA_PIP_PACKAGES could not be installed; see pip's message above." >&2
-    exit 3 # the index may be there for another attempt
-  }
+  { pip --python "$extra/bin/python" install --quiet --no-cache-dir $EXTRA_PIP_PACKAGES 2>&1 || touch "$extra/failed"; } |
+    tee "$extra/log" >&2
+  if [ -e "$extra/failed" ]; then
+    error=$(sed -n 's/^ *ERROR: *//Ip' "$extra/log" | head -n 1) # before it may be warnings, and after it advice
+    error=${error:-$(tail -n 1 "$extra/log")}
+    # exit code 3: the index may be there for another attempt
+    fail 3 "EXTRA_PIP_PACKAGES=$EXTRA_PIP_PACKAGES could not be installed: ${error%.}. The log has all that pip says."
+  fi
   export PYTHONPATH="$packages${PYTHONPATH:+:$PYTHONPATH}" PATH="$extra/bin:$PATH"
   rm "$extra"/bin/python*
 fi

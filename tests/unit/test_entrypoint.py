@@ -27,16 +27,33 @@ def test_packages_that_need_root_or_conda_are_refused(variable):
     assert done.stdout == ""
 
 
-def test_packages_that_the_index_does_not_give_are_worth_another_attempt(tmp_path):
+RETRYING = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)': /simple/toolz/\n"
+NO_VERSION = "Could not find a version that satisfies the requirement toolz (from versions: none)"
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("no route to the index\n", "no route to the index"),
+        (f"{RETRYING * 5}ERROR: {NO_VERSION}\nERROR: No matching distribution found for toolz\n", NO_VERSION),
+        (f"{RETRYING}  error: subprocess-exited-with-error\n  gcc: not found\n", "subprocess-exited-with-error"),
+    ],
+)
+def test_packages_that_the_index_does_not_give_are_worth_another_attempt(tmp_path, said, error):
+    (tmp_path / "said").write_text(said)
     pip = tmp_path / "pip"
-    pip.write_text("#!/bin/sh\necho 'no route to the index' >&2\nexit 1\n")
+    pip.write_text(f"#!/bin/sh\ncat {tmp_path}/said >&2\nexit 1\n")
     pip.chmod(0o755)
+    message = tmp_path / "message"
+    message.touch()
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    done = entrypoint("echo", "started", EXTRA_PIP_PACKAGES="toolz", PATH=path)
+    done = entrypoint("echo", "started", EXTRA_PIP_PACKAGES="toolz", PATH=path, DASK_FLOW_TERMINATION_LOG=str(message))
 
+    reason = f"EXTRA_PIP_PACKAGES=toolz could not be installed: {error}. The log has all that pip says.\n"
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("no route to the index\nEXTRA_PIP_PACKAGES=toolz could not be installed")
+    assert done.stderr == f"{said}{reason}"
+    assert message.read_text() == reason
 
 
 def test_command_is_started_as_it_is():
