@@ -117,6 +117,7 @@ CLUSTER = [
             f"{UPGRADE} cluster.image=l": "error: the workers cannot start: pod .*: ErrImagePull",
             f"{UPGRADE} cluster.image= ": "0 3 ",
         },
+        codes={f"{UPGRADE} cluster.image=l": 3},
         after={f"{UPGRADE} cluster.image=l": "kubectl wait -n tutorial --for=condition=failed job/third --timeout=60s"},
     ),
     Scenario(
@@ -207,14 +208,11 @@ CLUSTER = [
     Scenario(
         pages=("docs/submit.md",),
         before="kubectl create namespace data",
-        steps=("helm install flows",),
+        steps=("helm install flows", "R=$("),
         files={"flow.py": "def main(days: int = 1):\n    return days * 6\n"},
-        instead={
-            "dask-flow list -n data": "dask-flow list -n data\nRUN=$(dask-flow list -n data -o name)",
-            "flow-x7k2p": "${RUN##*/}",
-        },
+        instead={"flow-x7k2p": "$(dask-flow list -n data -o name)"},
         namespaces=("data",),
-        says={"": "(?s)result of main: 42.*Succeeded"},
+        says={"helm install": "(?s)result of main: 42.*Succeeded", "R=": "(?s)result of main: 6.*exit code 0"},
     ),
     Scenario(
         pages=("docs/images.md",),
@@ -267,11 +265,17 @@ ONLINE = "needs a host that tests do not reach"
 # Not run as they are, and why. A test that does the same, as FILE::TEST, must exist.
 ELSEWHERE = {
     ("CONTRIBUTING.md", "make test-fast"): BY_TESTS,
+    ("README.md", "dask-flow logs -f"): "the form of a command above it",
+    (
+        "README.md",
+        "kubectl logs -n flights",
+    ): "for those without dask-flow: the log of an attempt that the line above it shows",
     ("README.md", "pip install ./runner"): "a part of the tutorial's first step",
     ("docs/argo-cd.md", "kubectl create job --from"): "an option",
     ("docs/argo-workflows.md", "helm install nightly"): ARGO,
     ("docs/argo-workflows.md", "kubectl get workflow"): ARGO,
     ("docs/argo-workflows.md", "kubectl logs"): ARGO,
+    ("docs/argo-workflows.md", "dask-flow logs"): ARGO,
     ("docs/environments.md", "helm install nightly"): (
         "tests/e2e/test_chart.py::test_ct_installs_tests_and_upgrades_the_chart_and_nothing_is_left"
     ),
@@ -288,6 +292,8 @@ ELSEWHERE = {
     ("docs/submit.md", "pip install ./runner"): "a part of the tutorial's first step",
     ("docs/submit.md", "kubectl create job RUN"): "the form of a command that other pages have",
     ("docs/submit.md", "dask-flow logs -f"): SUBMIT,
+    ("docs/submit.md", "dask-flow cancel $("): "tests/unit/test_runs.py::test_run_may_be_named_as_list_and_kubectl_do",
+    ("docs/submit.md", "kubectl logs -f job/RUN"): "the form of a command that other pages have",
     ("docs/submit.md", "dask-flow setup flow.py"): (
         "tests/unit/test_setup.py::test_flow_s_deprecated_arguments_still_name_the_secret_and_say_what_replaces_them"
     ),

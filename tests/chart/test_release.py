@@ -262,3 +262,14 @@ def test_flow_of_the_test_pod_gives_its_result():
     flow = importlib.import_module("dask_flow.selftest").flow
 
     assert flow.run().is_successful()
+
+
+@pytest.mark.parametrize("mode", ["template", "cronjob", "job", "workflow"])
+def test_notes_follow_a_run_across_its_attempts(chart, mode):
+    schedule = {"schedule": "0 3 * * *"} if mode == "cronjob" else {}
+
+    notes = chart.notes(flow=FLOW, run={"mode": mode, **schedule})
+
+    (run,) = re.findall(r"^  dask-flow logs -n ns -f (\S+)$", notes, re.MULTILINE)
+    assert f"see one attempt at a time:\nkubectl logs -n ns -f job/{run}\n" in notes
+    assert "until kubectl logs" not in notes

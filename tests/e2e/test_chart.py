@@ -2,7 +2,9 @@
 
 import re
 import shutil
+import sys
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import pytest
 import yaml
@@ -174,7 +176,7 @@ def follow(namespace, notes):
     """Do what the notes say, to the release's end, and return what each command printed."""
     outputs = []
     for command in commands(notes):
-        done = run("sh", "-c", command)
+        done = run("sh", "-c", f"PATH={Path(sys.executable).parent}:$PATH; {command}")
         outputs.append(done.stdout + done.stderr)
         if "echo" in command:
             start_as_argo(namespace, re.search(r'"name":"([^"]+)"', command)[1])

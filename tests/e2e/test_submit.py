@@ -128,6 +128,13 @@ def test_runner_that_a_quota_keeps_out_is_exit_code_3_with_the_reason(namespace,
 
     assert done.returncode == 3, done.stdout
     assert "exceeded quota: small" in done.stderr
+    name = dask_flow("submit", ROOT / "examples/hello.py").stdout.strip()
+    record = namespace.wait_for(
+        lambda: next((each for each in json.loads(dask_flow("list", "-o", "json").stdout) if each["reason"]), None),
+        "a reason of the run that waits",
+    )
+    assert (record["name"], record["state"]) == (name, "Pending")
+    assert "exceeded quota: small" in record["reason"]
 
 
 def test_run_is_detached_listed_followed_and_cancelled_with_the_documented_role(namespace, as_somebody, slow):
@@ -164,7 +171,7 @@ def test_run_is_detached_listed_followed_and_cancelled_with_the_documented_role(
     dashboard.stdout.close()
 
     assert run(*DASK_FLOW, "cancel", "one", *options).stdout == "run one is cancelled\n"
-    assert follower.wait(30) == 0
+    assert follower.wait(30) == 143
     follower.stdout.close()
     assert not namespace.get("pods")["items"]
     assert not namespace.get("jobs,configmaps", "-l", "dask-flow/run=one")["items"]
