@@ -94,7 +94,7 @@ def _fitted(line: str, reason: str, width: int | None) -> str:
     if width is None or len(line) <= width:
         return line
     head = _cut(line.removesuffix(reason).rstrip(), width)
-    below = textwrap.wrap(reason, width - len(INDENT), max_lines=MOST_LINES, placeholder=" …")
+    below = textwrap.wrap(reason, width - len(INDENT), max_lines=MOST_LINES, placeholder=" …", break_on_hyphens=False)
     return "\n".join([head, *(INDENT + each for each in below)])
 
 
