@@ -257,6 +257,7 @@ def test_logs_follow_goes_on_to_the_next_attempt(dask_flow, cluster, monkeypatch
     monkeypatch.setattr(user_kube, "WATCHING_PATIENCE_SECONDS", 0)
     made = cluster.add("jobs", job(active=1))
     cluster.add("pods", runner_pod("monday", "a", {"running": {}}))
+    cluster.add("events", warning("monday-a", "FailedMount", 'configmap "x" not found', "Pod"))  # before it started
     looks = itertools.count()
 
     def change():

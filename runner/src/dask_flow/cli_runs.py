@@ -132,6 +132,7 @@ def dashboard(kube: UserKube, run: str, port: int) -> None:
 
     if condition_of(job_of(kube, run)):
         raise InputError(f"run {run} has no dashboard now: it is not running; see dask-flow list")
+    kube.be_patient()
     try:
         with ExitStack() as way:
             for pod in scheduler_pods(kube, run):
@@ -139,7 +140,6 @@ def dashboard(kube: UserKube, run: str, port: int) -> None:
                 if pod:
                     port = way.enter_context(forwarded(kube, pod, port))
                     click.echo(f"http://localhost:{port}/status")
-                    kube.be_patient()
                 else:
                     click.echo(f"run {run} has no runner now; waiting for its next attempt, or its end", err=True)
     except KeyboardInterrupt:

@@ -155,6 +155,8 @@ def is_running(pod: Mapping[str, Any]) -> bool:
 
 def obstacle(job: Mapping[str, Any], last: Mapping[str, Any] | None, warnings_of: Warnings) -> Problem | None:
     """Return what keeps a run's next runner from running, as far as anybody says so; `last` is its newest pod."""
+    if last and is_running(last):
+        return None
     if last and exit_of(last) is None and not has_ended(last):
         found = problem(last)
         if found and not found.disruption:
