@@ -343,6 +343,7 @@ def test_run_may_be_named_as_list_and_kubectl_do(dask_flow, runs, kind):
     runs.logs = {"bad-b": stamped("one")}
 
     assert dask_flow("logs", f"{kind}bad").stdout == "one\n"
+    assert "run bad keeps no report" in dask_flow("report", f"{kind}bad").stderr
     names = dask_flow("list", "-o", "name").stdout.split()
     assert dask_flow("cancel", "--no-wait", *names).exit_code == 0
     assert [name for its, _, name in runs.objects if its == "jobs"] == ["not-ours"]

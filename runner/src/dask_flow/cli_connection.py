@@ -20,7 +20,7 @@ from dask_flow.text import printable
 if TYPE_CHECKING:
     from dask_flow.user_kube import UserKube
 
-__all__ = ["RUN", "Connection", "cluster_options", "connection_options"]
+__all__ = ["RUN", "Connection", "cluster_options", "connection_options", "run_name"]
 
 COMPLETION_SECONDS = 2
 JOB_KINDS = {"", "job", "jobs", "job.batch", "jobs.batch"}
@@ -87,17 +87,22 @@ def connection_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def run_name(text: str) -> str | None:
+    """Return a run's name, which may be as `list -o name` and kubectl have it: `job.batch/NAME`; None if it is none."""
+    kind, _, name = text.rpartition("/")
+    return name if kind in JOB_KINDS and JOB_NAME.fullmatch(name) else None
+
+
 class RunName(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions of click
-    """The name of a run, or what `list -o name` and kubectl call its Job: `job.batch/NAME`."""
+    """The name of a run."""
 
     name = "run"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name."""
-        kind, _, name = value.rpartition("/")
-        if kind not in JOB_KINDS or not JOB_NAME.fullmatch(name):
-            self.fail(f"{value!r} is no run's name; dask-flow list says what there is", param, ctx)
-        return name
+        return run_name(value) or self.fail(
+            f"{value!r} is no run's name; dask-flow list says what there is", param, ctx
+        )
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete it, if the cluster answers soon; whatever is wrong with that, a shell is not the place."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dask_flow.cli_connection import Connection, connection_options
+from dask_flow.cli_connection import Connection, connection_options, run_name
 from dask_flow.errors import InputError
 
 __all__ = ["report"]
@@ -25,14 +25,15 @@ def report(connection: Connection, what: str, opened: bool | None) -> None:
     from dask_flow.report.opening import page_in, place_of
     from dask_flow.targets.urls import is_url
 
+    run = run_name(what)
     if is_url(what) or Path(what).is_dir():
         page = page_in(what)
-    elif "/" in what:  # so it is no run's name
+    elif run is None:
         raise InputError(
             f"there is no folder {what}; give the folder or the URL where reports are kept, or a run's name"
         )
     else:
-        page = page_in(place_of(what, connection.kube()), what)
+        page = page_in(place_of(run, connection.kube()), run)
     click.echo(str(page))
     if opened or (opened is None and sys.stdout.isatty()):
         import webbrowser
