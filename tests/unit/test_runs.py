@@ -493,4 +493,4 @@ def test_nothing_that_a_pod_says_steers_the_terminal(dask_flow, runs):
     assert r"\x1b[2Jcaf\x9b\u202e\rno" in printed[0]
     assert r"\x1b]0;x" in printed[0]
     assert printed[1] == "\\x1b[31mred\\r50%\n"
-    assert r"run bad: \x1b[2Jcaf" in printed[2]
+    assert r"run bad, exit code 1: \x1b[2Jcaf" in printed[2]
