@@ -63,7 +63,8 @@ def test_values_of_the_seed_give_its_objects(chart):
     }
     assert workers["spec"]["replicas"] == 2
     assert {"tcp://dask-scheduler:8786", "4"} <= set(pod(workers)["containers"][0]["args"])
-    with dask.config.set(dask.config.collect_env(env(pod(workers)))):
+    given = {name: value for name, value in env(pod(workers)).items() if value is not None}
+    with dask.config.set(dask.config.collect_env(given)):
         assert dask.config.get("distributed.scheduler.work-stealing") is False
         assert dask.config.get("distributed.scheduler.blocked-handlers") == ["feed", "run_function"]
 
@@ -132,11 +133,17 @@ def test_several_workers_of_a_pod_have_nannies_that_hand_signals_on(chart):
 @pytest.mark.parametrize("nworkers", [1, 2, 3])
 def test_workers_of_a_pod_share_its_memory_limit(chart, monkeypatch, nworkers):
     monkeypatch.setattr(worker_memory.system, "MEMORY_LIMIT", 12_000_000)
-    given = worker_options(chart, nworkers=nworkers, nthreads=1)["memory_limit"]
+    resources = {"limits": {"memory": "12M"}}
+    given = worker_options(chart, nworkers=nworkers, nthreads=1, resources=resources)["memory_limit"]
 
     assert worker_memory.parse_memory_limit(
         given, 1, total_cores=64, logger=worker_memory.worker_logger
     ) == pytest.approx(12_000_000 / nworkers, abs=1)
+
+
+def test_worker_without_a_limit_chooses_when_it_starts(chart):
+    for resources in ({}, {"requests": {"memory": "1Gi"}}, {"limits": {"cpu": 1}}):
+        assert worker_options(chart, resources=resources)["memory_limit"] == "auto"
 
 
 def test_workers_memory_may_be_given(chart):
@@ -269,7 +276,7 @@ def test_pod_specs_are_merged_containers_by_name(chart):
     worker, sidecar = spec["containers"]
 
     assert (worker["image"], sidecar["name"], worker.get("livenessProbe")) == ("mine:1", "sidecar", None)
-    assert worker["env"] == [{"name": "POD_NAME", "value": "w"}]
+    assert [each for each in worker["env"] if each["name"] == "POD_NAME"] == [{"name": "POD_NAME", "value": "w"}]
     assert worker["volumeMounts"] == [{"name": "fast", "mountPath": "/tmp"}]
     assert spec["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}, over["volumes"][0]]
     assert spec["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]

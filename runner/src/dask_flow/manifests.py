@@ -42,6 +42,8 @@ HOST_NAME_LIMIT = LABEL_LIMIT = 63
 SCHEDULER_PORT = 8786
 DASHBOARD_PORT = 8787
 TLS_PATH = "/etc/dask-flow/tls"
+# Also in clusters/memory.py, which cannot import it, and in the chart's static workers.
+MEMORY_REQUEST = "DASK_FLOW_MEMORY_REQUEST"
 # All of Dask's but distributed.http.proxy, by which the dashboard could be made to reach any address.
 DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
@@ -255,6 +257,8 @@ def dask_pod(
     _fill_pod_spec(pod["spec"], settings, identity)
     _fill_command(container, template.role, name, settings)
     _fill_environment(container, settings, identity, scheduler)
+    if template.role == "worker":
+        _fill_memory(container, template.processes)
     if template.role == "scheduler":
         health = {"httpGet": {"path": "/health", "port": DASHBOARD_PORT}, "periodSeconds": 1}
         container.setdefault("readinessProbe", health)
@@ -299,6 +303,19 @@ def _fill_command(container: Manifest, role: str, name: str, settings: RunSettin
         options = {"--port": str(SCHEDULER_PORT), "--dashboard-address": f":{DASHBOARD_PORT}"}
         options |= {"--protocol": "tls"} if settings.tls else {}
     DaskCommand.of(container, role).add(options)
+
+
+def _fill_memory(container: Manifest, workers: int) -> None:
+    """Give workers equal shares of their container's limit; Dask's own is by the threads and the node's CPUs.
+
+    Of a container without one, see clusters/memory.py: a LimitRange may add it.
+    """
+    command = DaskCommand.of(container, "worker")
+    if container.get("resources", {}).get("limits", {}).get("memory"):
+        command.add({"--memory-limit": str(1 / workers)})
+    elif command.value("--memory-limit") is None:
+        request = {"resourceFieldRef": {"resource": "requests.memory"}}
+        container["env"].append({"name": MEMORY_REQUEST, "valueFrom": request})
 
 
 def _fill_environment(container: Manifest, settings: RunSettings, identity: RunIdentity, scheduler: str | None) -> None:

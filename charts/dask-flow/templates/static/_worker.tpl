@@ -12,6 +12,7 @@ topologySpreadConstraints:
 containers:
   - name: worker
     {{- $env := "- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}" }}
+    {{- $env = print $env "\n- {name: DASK_FLOW_MEMORY_REQUEST, valueFrom: {resourceFieldRef: {resource: requests.memory}}}" }}
     # Ready is a worker that has joined: a rolling update goes on with the next one then.
     {{- include "dask-flow.static.container" (dict "root" .root "env" $env "ready" "/ready") | nindent 4 }}
     args: {{ include "dask-flow.static.workerArgs" . }}
@@ -28,8 +29,9 @@ volumes:
 {{- /* Where there is one in the pod, the kubelet restarts a worker that dies, as a nanny would. */}}
 {{- $nanny := list "--nworkers" (toString .nworkers) "--preload-nanny" "dask_flow.clusters.preload" }}
 {{- $args = gt (int .nworkers) 1 | ternary $nanny (list "--no-nanny") | concat $args }}
-{{- /* Dask's own auto is a share by threads of the host's cores; this is an equal share of the pod's limit. */}}
-{{- $memory := eq .memoryLimit "auto" | ternary (divf 1 .nworkers | toString) .memoryLimit }}
+{{- /* Dask's own auto is a share by threads of the host's cores, of a limit too. Without a limit the preload says how much. */}}
+{{- $memory := .memoryLimit }}
+{{- if and (eq $memory "auto") (dig "limits" "memory" "" .resources) }}{{ $memory = divf 1 .nworkers | toString }}{{ end }}
 {{- $resources := list }}
 {{- range $name, $amount := .daskResources }}{{ $resources = printf "%s=%v" $name $amount | append $resources }}{{ end }}
 {{- if $resources }}{{ $args = concat $args (list "--resources" (join " " $resources)) }}{{ end }}

@@ -1,4 +1,4 @@
-"""What the processes of a temporary cluster are taught: to keep TLS connections apart, to drain on SIGTERM, to stay.
+"""What a temporary cluster's processes learn: to keep TLS connections apart, drain on SIGTERM, stay, use all memory.
 
 The plugins travel by value: the pods' image need not have this package.
 """
@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import psutil
@@ -20,7 +20,7 @@ from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, WorkerP
 from tornado.ioloop import PeriodicCallback
 
 from dask_flow import sendable, text
-from dask_flow.clusters import drain, openssl_errors
+from dask_flow.clusters import drain, memory, openssl_errors
 from dask_flow.history import WORKER_BEGAN
 
 if TYPE_CHECKING:
@@ -37,7 +37,18 @@ AWAKE_SECONDS = 2
 LET_GO_SECONDS = 2
 
 
-class ForScheduler(SchedulerPlugin):  # type: ignore[misc]
+class WithMemoryLimits(SchedulerPlugin):  # type: ignore[misc]
+    """Hear of the workers' memory limits, as some know them only after they joined."""
+
+    _scheduler: Scheduler
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Note the limit of the worker that has logged this."""
+        if topic == memory.MEMORY_LIMIT and msg["worker"] in self._scheduler.workers:
+            self._scheduler.workers[msg["worker"]].memory_limit = msg["limit"]
+
+
+class ForScheduler(WithMemoryLimits):
     """Set up the scheduler's process, and end it when the runner is gone; one in the runner's pod is gone by then.
 
     Before the runner came, being idle would have ended it; from then on, nothing else does.
@@ -62,7 +73,7 @@ class ForScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._closing = asyncio.ensure_future(self._scheduler.close(reason="the runner is gone"))
 
 
-class ForOperatedScheduler(SchedulerPlugin):  # type: ignore[misc]
+class ForOperatedScheduler(WithMemoryLimits):
     """Keep the Dask operator from taking the cluster of a living run for idle, and so from deleting it.
 
     A scheduler that ended itself would be started again, so that is left to the operator.
@@ -95,9 +106,13 @@ class ForWorker(WorkerPlugin):  # type: ignore[misc]
         openssl_errors.keep_connections_apart()
         sendable.send_errors_safely()
         drain.drain_on_sigterm(worker)
+        # Events not before it is connected: what a worker says earlier is lost.
+        limit = memory.take_whole_memory(worker)
+        if limit:
+            changed = {"worker": worker.address, "limit": limit}
+            worker.loop.call_later(TELL_SECONDS, worker.log_event, memory.MEMORY_LIMIT, changed)
         with suppress(psutil.Error):  # some sandboxes show a process none but its own
             began = {"worker": worker.address, "began": psutil.Process(1).create_time()}
-            # Not before it is connected: what a worker says earlier is lost.
             worker.loop.call_later(TELL_SECONDS, worker.log_event, WORKER_BEGAN, began)
 
 
@@ -108,6 +123,8 @@ class ForNanny(NannyPlugin):  # type: ignore[misc]
         """Set the process up."""
         openssl_errors.keep_connections_apart()
         drain.forward_sigterm(nanny)
+        memory.take_whole_memory(nanny)
+        memory.watch_for_oom_kills(nanny)
 
 
 class ForOperatedWorker(ForWorker):
@@ -150,7 +167,7 @@ def register_plugins(client: Client, *, operated: bool = False) -> None:
 
     `operated` says that the Dask operator looks after them.
     """
-    modules = (drain, openssl_errors, sendable, text, sys.modules[__name__])
+    modules = (drain, memory, openssl_errors, sendable, text, sys.modules[__name__])
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

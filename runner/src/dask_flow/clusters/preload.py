@@ -9,6 +9,7 @@ from distributed import Nanny, Scheduler, Worker
 from distributed.http.utils import RequestHandler
 
 from dask_flow.clusters.drain import drain_on_sigterm, forward_sigterm, has_joined
+from dask_flow.clusters.memory import take_whole_memory, watch_for_oom_kills
 from dask_flow.clusters.openssl_errors import keep_connections_apart
 from dask_flow.sendable import send_errors_safely
 
@@ -24,7 +25,7 @@ class Ready(RequestHandler):  # type: ignore[misc]
 
 
 def dask_setup(server: Scheduler | Worker | Nanny) -> None:
-    """Have a worker say at /ready whether it has joined, and hand over what it has when it is told to end.
+    """Have a worker say at /ready whether it has joined, hand over what it has when told to end, and use all memory.
 
     Dask calls this, by this name, once the process has its event loop.
     """
@@ -32,6 +33,9 @@ def dask_setup(server: Scheduler | Worker | Nanny) -> None:
     if isinstance(server, Worker):
         send_errors_safely()
         drain_on_sigterm(server)
+        take_whole_memory(server)
         server.http_application.add_handlers(".*", [("/ready", Ready, {"dask_server": server})])
     elif isinstance(server, Nanny):
         forward_sigterm(server)
+        take_whole_memory(server)
+        watch_for_oom_kills(server)
