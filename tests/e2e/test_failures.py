@@ -300,17 +300,43 @@ def test_drain_of_a_node_takes_worker_pods_too(namespace):
     assert f"evicting pod {namespace.name}/{worker}" in said
 
 
-def test_task_that_needs_more_memory_than_there_is_fails_with_the_limit(namespace):
-    text = "def eat(): return len(b'x' * 2**30)\ndef main(client): return client.submit(eat).result()\n"
-    spec = worker_spec(resources={"limits": {"memory": "300Mi"}})
-    namespace.install(flow=flow(text), cluster={"workerSpec": spec})
+LIMIT = {"limits": {"memory": "300Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("container", "killed"),
+    [
+        ({"resources": LIMIT}, "container worker: OOMKilled, exit code 137, memory limit 300Mi"),
+        # The nanny goes on when the kernel kills its worker alone, so that Kubernetes may know of nothing.
+        ({"args": ["dask-worker", "--nthreads", "1"]}, "OOMKilled, "),
+    ],
+    ids=["alone", "with-a-nanny-and-a-limit-of-the-namespace"],
+)
+def test_task_that_needs_more_memory_than_there_is_fails_with_the_limit(namespace, container, killed):
+    text = """
+import time
+def eat():
+    return len(b"x" * 2**30)
+def limits(client):
+    return set(client.run(lambda dask_worker: dask_worker.memory_manager.memory_limit).values())
+def main(client):
+    while limits(client) != {300 * 2**20}:
+        time.sleep(0.1)
+    return client.submit(eat).result()
+"""
+    default = {"type": "Container", "default": LIMIT["limits"]}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "default"}, "spec": {"limits": [default]}}
+    )
+    namespace.install(flow=flow(text), cluster={"workerSpec": worker_spec(**container)})
     before = namespace.objects()
 
     end = namespace.finish(namespace.start())
 
     assert (end.condition, end.exit_code) == ("Failed", 1), end.log
     assert "KilledWorker" in end.reason
-    assert "OOMKilled, exit code 137, memory limit 300Mi" in end.reason
+    assert killed in end.reason
+    assert re.search("memory limit 300(Mi|.00 MiB)", end.reason)
     assert namespace.left(before) == set()
 
 

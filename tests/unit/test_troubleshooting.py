@@ -17,6 +17,7 @@ LEAST_LETTERS = 4
 # Functions and constants that make a text, or a part of one, which an error is raised with elsewhere.
 MAKERS = {
     "clusters/operator_objects.py": {"NOT_INSTALLED"},
+    "out_of_memory.py": {"_text", "killed_for_memory"},
     "clusters/run_cluster.py": {"_count", "_still_none"},
     "clusters/scheduler.py": {"_changed", "_ended"},
     "clusters/static.py": {"_wait_for_scheduler", "_refused_by_tls", "_not_reached"},
@@ -38,6 +39,7 @@ MAKERS = {
 CARRIERS = {
     "clusters/operator_cluster.py: connected",
     "clusters/operator_objects.py: create_cluster",
+    "out_of_memory.py: _watch",
     "clusters/run_cluster.py: cannot_start",
     "graph/model.py: read",
     "remote/releases.py: template_of",

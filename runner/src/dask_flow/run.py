@@ -100,6 +100,7 @@ def _run(
         stack.enter_context(_declared(settings))
         client = _opened(stack, settings, history, events)
         from dask_flow.beside import sent_along  # after the cluster is open: it imports distributed
+        from dask_flow.out_of_memory import watched_memory
 
         stack.enter_context(sent_along(client, loaded))
         if settings.scheduler_logs:
@@ -108,6 +109,7 @@ def _run(
         # After the flow's end, whatever it is, a signal must not make another of it.
         stack.callback(ignore_signals)
         stack.push(_note_reason)
+        stack.enter_context(watched_memory(client, settings.startup_timeout, events.put))
         with history("flow ran"), logged_progress(client, settings.progress):
             result = history.result = _supervise(client, history, settings, events)
         ignore_signals()
@@ -323,11 +325,18 @@ def _outcome(result: FlowResult, client: Client, history: History) -> Outcome:
 
 
 def _what_killed(error: BaseException, client: Client) -> str:
-    """Return what a temporary cluster knows of the end of the workers that a task killed."""
+    """Return what is known of the end of the workers that a task killed; a nanny's pod lives on, and says nothing."""
     from distributed import KilledWorker
 
-    found = getattr(client.cluster, "last_problem", None)
-    return f"; {found.text}" if found and isinstance(error, KilledWorker) else ""
+    from dask_flow.out_of_memory import killed_for_memory
+
+    if not isinstance(error, KilledWorker):
+        return ""
+    known = getattr(client.cluster, "last_problem", None)
+    if known and known.cause == "OOMKilled":
+        return f"; {known.text}"
+    text = killed_for_memory(error.last_worker, client) or (known.text if known else "")
+    return f"; {text}" if text else ""
 
 
 @contextmanager
