@@ -1,13 +1,15 @@
-"""When a scheduler in a pod of its own, without the Dask operator, ends itself."""
+"""What a temporary cluster's processes do: a scheduler in a pod of its own ends itself, workers hand over."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 from dask_flow.clusters.plugins import register_plugins
-from distributed import Client
+from distributed import Client, LocalCluster
+from waiting import eventually
 
 IDLE_SECONDS = 2
 
@@ -40,3 +42,22 @@ def test_idle_scheduler_of_a_living_runner_stays(scheduler):
         time.sleep(2 * IDLE_SECONDS)
 
         assert process.poll() is None
+
+
+def test_worker_that_cannot_hand_over_is_warned_of_once(caplog):
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        register_plugins(client)
+        result = client.submit(os.getpid)
+
+        os.kill(result.result(), signal.SIGTERM)
+
+        def tries():
+            return sum(event["action"] == "retire-workers" for _, event in client.get_events("all"))
+
+        eventually(lambda: tries() > 2, 60)
+        warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+
+    assert [text.partition(" worker ")[0] for text in warnings if "retir" in text] == ["Tried retiring"]

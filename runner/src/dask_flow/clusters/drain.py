@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import re
 import signal
 import threading
 from contextlib import suppress
@@ -14,10 +16,11 @@ from distributed.core import Status
 if TYPE_CHECKING:
     from distributed import Nanny, Worker
 
-__all__ = ["drain_on_sigterm", "forward_sigterm", "has_joined"]
+__all__ = ["drain_on_sigterm", "forward_sigterm", "has_joined", "warn_once"]
 
 LOOK_SECONDS = 0.1
 REASON = "dask-flow-drain"
+CANNOT_RETIRE = re.compile(r"(?:Tried retiring|Could not retire) worker '?(?P<worker>[^\s',]+)")
 
 
 def drain_on_sigterm(worker: Worker) -> None:
@@ -69,6 +72,29 @@ def forward_sigterm(nanny: Nanny) -> None:
 
     forward.nannies = nannies  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, forward)
+
+
+class _EachWorkerOnce(logging.Filter):
+    """Lets one warning of each worker pass that cannot hand over, as it tries again and again until it can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._workers: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether this is another warning, or another worker's."""
+        found = CANNOT_RETIRE.match(record.getMessage())
+        worker = found["worker"] if found else ""
+        is_new = worker not in self._workers
+        self._workers |= {worker} - {""}
+        return is_new
+
+
+def warn_once() -> None:
+    """From now on, have the scheduler of this process warn once of each worker that cannot hand over what it has."""
+    only_once = _EachWorkerOnce()
+    for name in ("scheduler", "active_memory_manager"):
+        logging.getLogger(f"distributed.{name}").addFilter(only_once)
 
 
 def has_joined(worker: Worker) -> bool:

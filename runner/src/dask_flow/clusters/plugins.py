@@ -60,6 +60,7 @@ class ForScheduler(WithMemoryLimits):
     async def start(self, scheduler: Scheduler) -> None:
         """Set the process up."""
         openssl_errors.keep_connections_apart()
+        drain.warn_once()
         self._scheduler = scheduler
         scheduler.idle_timeout = None
 
@@ -85,6 +86,7 @@ class ForOperatedScheduler(WithMemoryLimits):
     async def start(self, scheduler: Scheduler) -> None:
         """Begin to look whether the runner is there; on SIGTERM end at once, as there is nothing to hand over."""
         end_on_sigterm()
+        drain.warn_once()
         self._scheduler = scheduler
         self._look = PeriodicCallback(self._stay_awake, AWAKE_SECONDS * 1000)
         self._look.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from distributed import Nanny, Scheduler, Worker
 from distributed.http.utils import RequestHandler
 
-from dask_flow.clusters.drain import drain_on_sigterm, forward_sigterm, has_joined
+from dask_flow.clusters.drain import drain_on_sigterm, forward_sigterm, has_joined, warn_once
 from dask_flow.clusters.memory import take_whole_memory, watch_for_oom_kills
 from dask_flow.clusters.openssl_errors import keep_connections_apart
 from dask_flow.sendable import send_errors_safely
@@ -39,3 +39,5 @@ def dask_setup(server: Scheduler | Worker | Nanny) -> None:
         forward_sigterm(server)
         take_whole_memory(server)
         watch_for_oom_kills(server)
+    else:
+        warn_once()
