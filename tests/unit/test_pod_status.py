@@ -66,6 +66,38 @@ def test_problem_says_why_and_whether_waiting_may_help(status, text, hopeless):
     assert found.hopeless is hopeless
 
 
+ASKED = 'failed to pull and unpack image "reg.example/a:1": failed to resolve reference "reg.example/a:1": '
+HEAD = f'{ASKED}failed to do request: Head "https://reg.example/v2/a/manifests/1": '
+
+
+@pytest.mark.parametrize(
+    ("message", "hopeless"),
+    [
+        (f"{HEAD}dial tcp: lookup reg.example on 10.96.0.10:53: no such host", False),
+        (f"{HEAD}dial tcp: lookup reg.example on 10.96.0.10:53: server misbehaving", False),
+        (f"{HEAD}dial tcp 10.0.0.1:443: connect: connection refused", False),
+        (f"{HEAD}read tcp 10.0.0.2:5->10.0.0.1:443: read: connection reset by peer", False),
+        (f"{HEAD}EOF", False),
+        (f"{HEAD}net/http: TLS handshake timeout", False),
+        (f"{HEAD}dial tcp 10.0.0.1:443: i/o timeout", False),
+        (f"{ASKED}failed to authorize: failed to fetch anonymous token: Get ...: dial tcp: no such host", False),
+        (f"{ASKED}unexpected status from HEAD request to https://reg.example/v2/: 503 Service Unavailable", False),
+        (f"{ASKED}unexpected status code [manifests 1]: 429", False),
+        ('Back-off pulling image "reg.example/a:1"', False),
+        (f'Back-off pulling image "reg.example/a:1": ErrImagePull: {ASKED}reg.example/a:1: not found', True),
+        (f"{ASKED}reg.example/a:1: not found", True),
+        ('failed to do request: Head "https://localhost/v2/a": dial tcp [::1]:443: connect: connection refused', True),
+        (f"{ASKED}failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized", True),
+        (f"{HEAD}tls: failed to verify certificate: x509: certificate signed by unknown authority", True),
+    ],
+)
+def test_hiccup_of_a_registry_passes_by_waiting(message, hopeless):
+    for reason in ("ErrImagePull", "ImagePullBackOff"):
+        found = problem(pod(containerStatuses=[container(waiting={"reason": reason, "message": message})]))
+
+        assert (found.hopeless, message in found.text) == (hopeless, True)
+
+
 @pytest.mark.parametrize(
     ("secrets", "said"),
     [

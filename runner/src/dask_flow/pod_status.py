@@ -14,6 +14,7 @@ __all__ = [
     "container_status",
     "ends",
     "gates",
+    "has_begun",
     "has_ended",
     "is_ready",
     "mount_problem",
@@ -30,18 +31,25 @@ HOPELESS_WAITING = {
     "ImagePullBackOff",
     "InvalidImageName",
     "ErrImageNeverPull",
+    "RegistryUnavailable",
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
     "CrashLoopBackOff",
 }
 PULLING = {"ErrImagePull", "ImagePullBackOff"}
-# What a registry, a runtime or a kubelet under load says; it tries again by itself.
+# What a registry, the way to it, a runtime or a kubelet under load says; it tries again by itself. Before 1.32, the
+# kubelet did not say why it backs off, but had said so before.
 PASSING = re.compile(
     r"too ?many ?requests|internal server error|bad gateway|service unavailable|gateway time-?out|"
-    r"deadline exceeded|i/o timeout|handshake timeout|failed to sync",
+    r"status[^\"]*\b(?:429|5\d\d)\b|deadline exceeded|i/o timeout|handshake timeout|timed out|Client\.Timeout|"
+    r"no such host|server misbehaving|failure in name resolution|network is unreachable|no route to host|"
+    r"connection (?:refused|reset)|broken pipe|(?-i:\bEOF\b)|failed to sync|RegistryUnavailable|"
+    r"^\w+: Back-off pulling image \"[^\"]*\"$",
     re.IGNORECASE,
 )
+# Where an image is named localhost/…, and the node has neither that nor a registry.
+NO_REGISTRY = re.compile(r"dial tcp (?:127\.0\.0\.1|\[::1\]):(?:80|443): connect: connection refused")
 # What container runtimes and registries say to who may not pull, or did not log in.
 UNAUTHORIZED = re.compile(
     r"unauthori[sz]ed|authori[sz]ation|authenticat|denied|no basic auth|\b40[13]\b", re.IGNORECASE
@@ -71,6 +79,12 @@ class Problem:
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Return whether the pod's containers say that they are ready."""
     return _condition(pod.get("status", {}), "Ready") is not None
+
+
+def has_begun(pod: Mapping[str, Any]) -> bool:
+    """Return whether a container of the pod runs or has run, so that its volumes are mounted."""
+    states = [container.get("state", {}) for container in _containers(pod.get("status", {}))]
+    return any("running" in state or "terminated" in state for state in states)
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
@@ -117,8 +131,12 @@ def problem(pod: Mapping[str, Any], queue_message: str = "") -> Problem | None:
             if reason in PULLING and UNAUTHORIZED.search(message):
                 said = f"; {_pull_secrets(pod)}"
             text = f"pod {name}, container {container['name']}: {reason}: {message}".rstrip(": ")
-            return Problem(text + said, reason, hopeless=bool(last) or not PASSING.search(message))
+            return Problem(text + said, reason, hopeless=bool(last) or not _passes(f"{reason}: {message}"))
     return _unscheduled(pod, queue_message)
+
+
+def _passes(text: str) -> bool:
+    return bool(PASSING.search(text)) and not NO_REGISTRY.search(text)
 
 
 def mount_problem(event: Mapping[str, Any]) -> Problem | None:
