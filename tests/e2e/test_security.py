@@ -112,6 +112,7 @@ def test_runner_uses_every_verb_of_its_role_and_no_other(namespace, reports, clu
     end = namespace.finish(namespace.start(), seconds=180)
 
     assert end.exit_code == 0, end.log
+    assert "Traceback" not in end.log
     assert bool(list(reports.glob("run/logs/*-worker-0.log"))) is bool(claim)
     namespace.wait_for(lambda: requests(namespace) >= granted, f"the use of {granted}", seconds=20)
     assert requests(namespace) == granted

@@ -39,7 +39,7 @@ def server():
 
         def do_GET(self):
             self.server.asked.append((self.path, self.headers["Authorization"]))
-            self.send_response(200)
+            self.send_response(self.server.status)
             self.end_headers()
             for line in self.server.answers.pop(0):
                 self.wfile.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
@@ -48,7 +48,7 @@ def server():
             pass
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.asked, made.bodies = [], []
+    made.asked, made.bodies, made.status = [], [], 200
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -109,6 +109,59 @@ def test_watch_lists_again_after_an_interruption_and_says_what_went_meanwhile(se
     assert sorted(seen[:2]) == [("ADDED", "a"), ("ADDED", "b")]
     assert seen[2:] == [("MODIFIED", "a"), ("DELETED", "a"), ("DELETED", "b"), ("ADDED", "c")]
     assert "labelSelector=x%3Dy&resourceVersion=7&watch=true" in server.asked[1][0]
+
+
+def warning(uid, version, kind="ADDED"):
+    metadata = {"uid": uid, "resourceVersion": str(version)}
+    return {"type": kind, "object": {"metadata": metadata, "reason": "FailedMount"}}
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [{"type": "ERROR", "object": {"code": 410, "message": "too old"}}, b"null\n", b"no JSON"],
+    ids=["gone", "not-an-event", "broken-off"],
+)
+def test_warning_is_told_once_and_again_when_it_happens_again(server, ends):
+    mark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+    server.answers = [
+        [warning("a", 3), warning("b", 5), mark],
+        [warning("a", 11, "DELETED"), ends],  # it is an hour old
+        [warning("b", 5), warning("b", 12, "MODIFIED"), warning("c", 13)],
+    ]
+    stop, told = threading.Event(), []
+
+    for event in kube(server).watch_warnings(stop):
+        told.append((event["metadata"]["uid"], event["metadata"]["resourceVersion"]))
+        if event["metadata"]["uid"] == "c":
+            stop.set()
+
+    assert told == [("a", "3"), ("b", "5"), ("b", "12"), ("c", "13")]
+    assert ["resourceVersion=9" in path for path, _ in server.asked] == [False, True, False]
+
+
+def test_watch_of_warnings_that_is_refused_is_said(server, caplog):
+    server.status = 403
+    server.answers = [[FORBIDDEN | {"message": FORBIDDEN["message"].replace("create", "watch")}]]
+
+    assert list(kube(server, patience_seconds=0).watch_warnings(threading.Event())) == []
+    assert "why volumes cannot be mounted will not be told: system:serviceaccount:jobs:r may not watch" in caplog.text
+
+
+@pytest.mark.parametrize(("refused", "made"), [({1, 3}, True), (set(range(20)), False)])
+def test_pods_that_are_refused_are_named_unless_that_is_so_of_the_first_few(server, refused, made):
+    class Answers:
+        def pop(self, _):
+            number = int(server.bodies[-1]["metadata"]["name"])
+            return (403, {"message": "exceeded quota"}) if number in refused else (201, server.bodies[-1])
+
+    server.answers, pods = Answers(), [{"metadata": {"name": str(number)}} for number in range(20)]
+
+    if made:
+        assert kube(server).create_pods(pods).keys() == {str(number) for number in refused}
+    else:
+        with pytest.raises(StartupError, match="exceeded quota"):
+            kube(server).create_pods(pods)
+        assert len(server.bodies) < 20
 
 
 def test_log_of_a_container_is_had_as_it_is(server):

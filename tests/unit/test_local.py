@@ -1,5 +1,7 @@
 """The cluster of processes on this machine: what of the settings it follows."""
 
+from contextlib import ExitStack
+
 import pytest
 from dask_flow.clusters.local import cluster
 from dask_flow.history import History
@@ -18,7 +20,8 @@ def test_local_cluster_steals_and_scales_as_the_settings_say(stealing):
         adaptive_wait_count=11,
     )
 
-    with cluster(settings, History(), lambda _: None) as client:
+    with ExitStack() as stack:
+        client = cluster(stack, settings, History(), lambda _: None)
         local = client.cluster
         adaptive = local._adaptive
         found = adaptive.minimum, adaptive.maximum, adaptive.interval, adaptive.target_duration, adaptive.wait_count

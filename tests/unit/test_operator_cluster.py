@@ -340,14 +340,15 @@ def test_pods_that_may_not_be_made_are_told_of_the_runs_own(involved, told):
 class Counting(OperatorCluster):
     """An OperatorCluster that hears of pods, without a scheduler."""
 
-    def __init__(self, allowed):
-        self.objects = objects(FakeKube())
+    def __init__(self, allowed, pods=()):
+        self.objects = objects(FakeKube(pods))
         self.lost = []
         self.first_worker = Future()
         self.last_problem = None
         self._on_lost = lambda error: self.lost.append(str(error))
         self._failures_allowed = allowed
         self._failures = Counter()
+        self._asked_for, self._failed = 2, set()
         self._joins, self._joined_at, self.worker_names = 0, {}, {}
         self.scheduler_info = {"workers": {}}
 
@@ -369,10 +370,20 @@ def test_workers_that_keep_ending_by_one_cause_are_the_end_but_not_those_that_ar
     lost_at_first = list(cluster.lost)
     cluster.pod_ended(WORKER_POD, killed)
 
-    assert str(cluster.first_worker.exception()) == "OOM"
     assert cluster.last_problem is killed
     assert lost_at_first == []
     assert len(cluster.lost) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_start_fails_at_once_when_all_workers_that_were_asked_for_do(count):
+    pods = [("ADDED", pod(f"{WORKER}-{number}", state=ended(1))) for number in range(count)]
+    cluster = Counting(allowed=9, pods=pods)
+    cluster.objects.on_end(cluster.pod_ended)
+
+    cluster.objects._follow_pods()
+
+    assert cluster.first_worker.done() is (count == 2)
 
 
 def test_worker_that_joins_again_in_its_pod_has_not_run_for_longer_than_since_then():

@@ -40,6 +40,7 @@ class FakeKube:
 
     def create_pods(self, pods):
         self.asked += [("create", "pods", pod["metadata"]["name"]) for pod in pods]
+        return {}
 
     def delete_all(self, kind, selector, grace):
         self.asked.append(("delete", kind, selector))
@@ -242,6 +243,40 @@ def test_pods_that_are_gone_keep_nothing_from_running(by):
 
     assert made.problems() == ["pod nightly-x-worker-1 is not scheduled: "]
     assert made.ails("nightly-x-worker-0")
+
+
+def test_volume_that_a_pod_has_mounted_since_is_no_problem():
+    begun = pod("nightly-x-worker-0") | {"spec": {}}
+    begun["status"]["containerStatuses"] = [{"name": "worker", "state": {"running": {}}}]
+    made, ended = objects(FakeKube([("ADDED", begun)], [warning('secret "keys" not found')])), []
+    made.create_workers("nightly-x-worker-0")
+    made.on_end(lambda name, _: ended.append(name))
+
+    made._follow_pods()
+    made._follow_warnings()
+
+    assert (ended, made.problems()) == ([], [])
+
+
+def test_watch_goes_on_after_an_error_in_a_callback(caplog):
+    def fails(name, _):
+        ended.append(name)
+        raise ZeroDivisionError
+
+    failed = [pod(f"nightly-x-worker-{number}") | {"spec": {}} for number in range(2)]
+    for each in failed:
+        each["status"]["phase"] = "Failed"
+    warnings = [{"reason": "FailedMount"}, warning('secret "keys" not found')]
+    made, ended = objects(FakeKube([("ADDED", each) for each in failed], warnings)), []
+    made.create_workers("nightly-x-worker-0")
+    made.on_end(fails)
+
+    made._follow_pods()
+    made._follow_warnings()
+
+    assert ended == ["nightly-x-worker-0", "nightly-x-worker-1", "nightly-x-worker-0"]
+    assert caplog.messages.count("what the watch says of a pod could not be handled") == 2
+    assert caplog.messages.count("a warning of a pod could not be handled") == 2
 
 
 def test_watch_ends_with_the_run():

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import Future
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from dask_flow.clusters.run_cluster import FORGIVEN_SECONDS
 from dask_flow.clusters.spec_cluster import PodsAdaptive, PodsCluster, WorkerPod
 from dask_flow.errors import StartupError
 from dask_flow.pod_status import Problem
+from distributed.comm import CommClosedError
 from distributed.core import Status
 
 OOM = Problem("pod w-0 ended: OOMKilled", "OOMKilled")
@@ -43,7 +45,9 @@ class Counting(PodsCluster):
             problems=lambda: self.problems,
             ails=lambda _: False,
             await_admission=lambda _: self.gated,
-            refused=lambda _, found: self.problems.append(found.text),
+            lost=False,
+            failing=set,
+            refused=lambda name, error: self.problems.append(f"pod {name} could not be made: {error}"),
         )
 
     @property
@@ -270,6 +274,20 @@ def test_idle_pods_go_and_draining_ones_do_not_count_as_those_that_stay():
 
     assert pods == ["a"]
     assert scheduler.minimum == 4
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_connection_that_breaks_as_the_cluster_closes_is_no_news(goes_on):
+    cluster = Cluster(Scheduler(target=2), ["a"], joined=["a"])
+    cluster.goes_on = lambda: goes_on
+    scaling = adaptive(cluster)
+
+    async def broken(target_duration):
+        raise CommClosedError
+
+    cluster.scheduler_comm.adaptive_target = broken
+    with pytest.raises(CommClosedError) if goes_on else nullcontext():
+        asyncio.run(scaling.adapt())
 
 
 def test_pod_whose_results_nobody_can_take_stays():

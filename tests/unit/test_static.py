@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import dask
@@ -51,8 +52,10 @@ def settings(address, **given):
     return RunSettings(target="flow.py", cluster="static", address=address, **given)
 
 
+@contextmanager
 def opened(address, **given):
-    return cluster(settings(address, **given), History(), lambda _: None)
+    with ExitStack() as stack:
+        yield cluster(stack, settings(address, **given), History(), lambda _: None)
 
 
 def keys(pair, folder):

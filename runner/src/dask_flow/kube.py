@@ -158,20 +158,28 @@ class Kube:
         query |= {"fieldValidation": "Strict"} if dry_run or strict else {}
         return self._call("POST", resource, body, **query)
 
-    def create_pods(self, pods: Iterable[dict[str, Any]]) -> None:
-        """Create pods, some at a time; no thread is left afterwards. After an error no further one is begun."""
-        pods = list(pods)
-        if len(pods) == 1:
-            self._create_pod(pods[0])
-            return
+    def create_pods(self, pods: Iterable[dict[str, Any]]) -> dict[str, DaskFlowError]:
+        """Create pods, some at a time, and return why by the names of those that could not be made.
+
+        Raises the error if that is so of the first few, which is taken for all, or if the API server is not there. No
+        thread is left afterwards.
+        """
+        pods, errors = list(pods), dict[str, DaskFlowError]()
         with ThreadPoolExecutor(min(CONCURRENCY, len(pods))) as executor:
             futures = [executor.submit(self._create_pod, pod) for pod in pods]
             try:
-                for future in futures:
-                    future.result()
+                for number, (pod, future) in enumerate(zip(pods, futures, strict=True), 1):
+                    try:
+                        future.result()
+                    except DaskFlowError as error:
+                        errors[pod["metadata"]["name"]] = error
+                        none_made = len(errors) == number and number in (CONCURRENCY, len(pods))
+                        if none_made or isinstance(error, UnreachableError):
+                            raise
             except BaseException:
                 executor.shutdown(cancel_futures=True)
                 raise
+        return errors
 
     def _create_pod(self, pod: dict[str, Any]) -> None:
         # A request that got no answer is repeated, and its first attempt may have succeeded.
@@ -237,23 +245,38 @@ class Kube:
                     known[name] = pod
                     yield "ADDED", pod
                 query = {"labelSelector": selector, "resourceVersion": version}
-                for event, pod in self._events("pods", WATCH_SECONDS, **query):
+                for event, pod in self._events("pods", WATCH_SECONDS, query):
                     known[pod["metadata"]["name"]] = pod
                     if event == "DELETED":
                         del known[pod["metadata"]["name"]]
                     yield event, pod
-            except DaskFlowError:
+            except Exception as error:  # whatever it is, nobody else looks at the pods
+                log.debug("the watch of pods begins again: %s", error)
                 stop.wait(1)
 
     def watch_warnings(self, stop: threading.Event, selector: str = "type=Warning") -> Iterator[dict[str, Any]]:
-        """Yield the warnings that are recorded as Events, until `stop` is set or this is refused."""
+        """Yield the warnings that are recorded as Events, until `stop` is set or this is refused.
+
+        Each comes once, and again when it happens again, across interruptions.
+        """
+        version, known = "", dict[str, str]()
         while not stop.is_set():
+            query = {"fieldSelector": selector, "allowWatchBookmarks": "true"}
+            query |= {"resourceVersion": version} if version else {}
             try:
-                for _, event in self._events("events", WATCH_SECONDS, fieldSelector=selector):
-                    yield event
-            except ForbiddenError:
+                for kind, event in self._events("events", WATCH_SECONDS, query):
+                    version, uid = event["metadata"]["resourceVersion"], event["metadata"].get("uid", "")
+                    if kind == "DELETED":  # by its age
+                        known.pop(uid, None)
+                    elif kind != "BOOKMARK" and known.get(uid) != version:
+                        known[uid] = version
+                        yield event
+            except ForbiddenError as error:
+                log.warning("why volumes cannot be mounted will not be told: %s", error)
                 return
-            except DaskFlowError:
+            except Exception as error:
+                log.debug("the watch of events begins again: %s", error)
+                version = ""
                 stop.wait(1)
 
     def wait_until_deleted(self, selector: str, timeout_seconds: int) -> set[str]:
@@ -265,7 +288,7 @@ class Kube:
             if not left or rest <= 0:
                 return left
             query = {"labelSelector": selector, "resourceVersion": version}
-            for event, pod in self._events("pods", math.ceil(rest), **query):
+            for event, pod in self._events("pods", math.ceil(rest), query):
                 if event == "DELETED":
                     left.discard(pod["metadata"]["name"])
                 if not left:
@@ -275,17 +298,16 @@ class Kube:
         listed = self._call("GET", "pods", labelSelector=selector)
         return {pod["metadata"]["name"]: pod for pod in listed["items"]}, listed["metadata"]["resourceVersion"]
 
-    def _events(self, resource: str, seconds: int, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        query |= {"watch": "true", "timeoutSeconds": seconds}
+    def _events(self, resource: str, seconds: int, query: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        query = {**query, "watch": "true", "timeoutSeconds": seconds}
         try:
             with self._request("GET", resource, read_seconds=seconds + READ_SECONDS, **query) as response:
                 for line in response:
                     event = json.loads(line)
                     if event["type"] == "ERROR":  # such as 410, Gone: the version is too old to go on from
                         raise StartupError(f"the watch of {resource} ended: {event['object'].get('message')}")
-                    if event["type"] != "BOOKMARK":
-                        yield event["type"], event["object"]
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                    yield event["type"], event["object"]
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
             raise StartupError(f"the watch of {resource} broke off: {error}") from error
 
     def _url(self, path: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from dask_flow import run_context
 from dask_flow.text import LONGEST, LONGEST_REASON, LONGEST_TRACEBACK, one_line, printable
 
-__all__ = ["configure", "described", "file_handler", "listed", "timed", "user_traceback"]
+__all__ = ["configure", "described", "file_handler", "listed", "logged", "timed", "user_traceback"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,15 @@ def timed(done: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     log.info("%s (%.2f s)", done, time.monotonic() - began)
+
+
+@contextmanager
+def logged(what: str) -> Iterator[None]:
+    """Log an exception of the body, and go on: a watch must not end by it."""
+    try:
+        yield
+    except Exception:
+        log.exception("%s could not be handled", what)
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

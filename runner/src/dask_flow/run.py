@@ -6,7 +6,6 @@ import contextvars
 import logging
 import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dask_flow import declarations, targets
+from dask_flow import declarations, interrupts, targets
 from dask_flow.clusters import cluster_mode
 from dask_flow.errors import (
     ClusterLostError,
@@ -39,8 +38,6 @@ from dask_flow.report.workers import Worker, workers_of
 from dask_flow.settings import RunSettings, resolve
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from distributed import Client
 
     from dask_flow.report.notify import Notifier
@@ -52,7 +49,10 @@ log = logging.getLogger(__name__)
 
 CLUSTERS_WORD_SECONDS = 2
 ASK_SECONDS = 30
-INTERRUPTED_SECONDS = 3
+# Of who is interrupted, or whose scheduler may be dead.
+SHORT_SECONDS = 3
+# What the termination message says while the runner cleans up, and so in the end if it is killed meanwhile.
+CUT_OFF = "the runner was killed while it cleaned up"
 CONNECTION_LOST = "scheduler-connection-lost"
 
 
@@ -63,77 +63,91 @@ def run(given: Mapping[str, Any], notifier: Notifier) -> Outcome:
     run came to. Never raises for what a run may meet: the outcome has the exit code and the reason.
     """
     history, report = History(), None
-    with _signals() as ignore_signals:
+    with interrupts.handled():
         try:
             notifier.start_check()
             if given.get("report"):
                 from dask_flow.report.writing import RunReport
 
                 report = RunReport.to(given["report"], history)
-            outcome = _run(given, history, report, notifier, ignore_signals)
+            outcome = _run(given, history, report, notifier)
         except (DaskFlowError, Interrupted) as error:
             log.debug("the run ended with an error", exc_info=True)
-            outcome = Outcome(exit_code=error.exit_code, reason=str(error))
+            outcome = _outcome_of(error)
         except Exception as error:
             log.exception("the runner itself failed")
-            reason = f"the runner itself failed: {described(error)}"
-            outcome = Outcome(exit_code=ClusterLostError.exit_code, reason=reason)
-        ignore_signals()
-        write_termination_message(outcome.reason)
+            outcome = _outcome_of(error)
+        _begin_cleanup(outcome)
         _conclude(outcome, history, report, notifier)
+        write_termination_message(outcome.reason)
     return outcome
 
 
-def _run(
-    given: Mapping[str, Any],
-    history: History,
-    report: RunReport | None,
-    notifier: Notifier,
-    ignore_signals: Callable[[], None],
-) -> Outcome:
-    with history("flow loaded"):
-        loaded, settings = load(given)
-    notifier.check()
-    history.settings, history.flow = settings, loaded.flow
+def _run(given: Mapping[str, Any], history: History, report: RunReport | None, notifier: Notifier) -> Outcome:
     events: queue.SimpleQueue[FlowResult | BaseException] = queue.SimpleQueue()
     with ExitStack() as stack:
-        stack.enter_context(_declared(settings))
-        client = _opened(stack, settings, history, events)
-        from dask_flow.beside import sent_along  # after the cluster is open: it imports distributed
-        from dask_flow.out_of_memory import watched_memory
+        try:
+            with history("flow loaded"):
+                loaded, settings = load(given)
+            notifier.check()
+            history.settings, history.flow = settings, loaded.flow
+            stack.enter_context(_declared(settings))
+            client = _opened(stack, settings, history, events)
+            from dask_flow.beside import sent_along  # after the cluster is open: it imports distributed
+            from dask_flow.out_of_memory import watched_memory
 
-        stack.enter_context(sent_along(client, loaded))
-        if settings.scheduler_logs:
-            stack.enter_context(_scheduler_logs(client))
-        stack.enter_context(_stock_taken(client, history, report))
-        # After the flow's end, whatever it is, a signal must not make another of it.
-        stack.callback(ignore_signals)
-        stack.push(_note_reason)
-        stack.enter_context(watched_memory(client, settings.startup_timeout, events.put))
-        with history("flow ran"), logged_progress(client, settings.progress):
-            result = history.result = _supervise(client, history, settings, events)
-        ignore_signals()
-        outcome = _outcome(result, client, history)
-        write_termination_message(outcome.reason)
+            stack.enter_context(sent_along(client, loaded))
+            if settings.scheduler_logs:
+                stack.enter_context(_scheduler_logs(client))
+            stack.enter_context(_stock_taken(client, history, report))
+            stack.enter_context(watched_memory(client, settings.startup_timeout, events.put))
+            with history("flow ran"), logged_progress(client, settings.progress):
+                result = history.result = _supervise(client, history, settings, events)
+            outcome = _outcome(result, client, history)
+        except BaseException as error:
+            _begin_cleanup(_outcome_of(error))
+            raise
+        _begin_cleanup(outcome)
     return outcome
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    """Return the outcome of a run that ended with an error."""
+    if isinstance(error, DaskFlowError | Interrupted):
+        return Outcome(error.exit_code, str(error))
+    return Outcome(ClusterLostError.exit_code, f"the runner itself failed: {described(error)}")
+
+
+def _begin_cleanup(outcome: Outcome) -> None:
+    """Leave the reason where Kubernetes reads it before the clean-up, which may take longer than this pod is given.
+
+    From now on, no signal makes another end of this one.
+    """
+    interrupts.begin_cleanup()
+    write_termination_message(outcome.reason if outcome.exit_code else f"{outcome.reason}; {CUT_OFF}")
 
 
 @contextmanager
 def _stock_taken(client: Client, history: History, report: RunReport | None) -> Iterator[None]:
     """Ask at the end what will be gone with the cluster. Who is interrupted may be killed soon, so reports at once."""
-    started, interrupted = time.time(), None
+    started, error = time.time(), None
+
+    def ask_and_report() -> None:
+        interrupted = isinstance(error, Interrupted)
+        is_short = isinstance(error, Interrupted | ClusterLostError)
+        history.seen = ask(client, started, SHORT_SECONDS if is_short else ASK_SECONDS)
+        if report:
+            report.take(client, interrupted=interrupted)
+        if report and error and interrupted:
+            report.write(*_summed_up(_outcome_of(error), history), interrupted=True)
+
     try:
         yield
-    except Interrupted as error:
-        interrupted = error
+    except BaseException as ended:
+        error = ended
         raise
     finally:
-        history.seen = ask(client, started, INTERRUPTED_SECONDS if interrupted else ASK_SECONDS)
-        if report:
-            report.take(client, interrupted=interrupted is not None)
-        if report and interrupted:
-            outcome = Outcome(interrupted.exit_code, str(interrupted))
-            report.write(*_summed_up(outcome, history), interrupted=True)
+        interrupts.unless_hurried(ask_and_report)
 
 
 def _conclude(outcome: Outcome, history: History, report: RunReport | None, notifier: Notifier) -> None:
@@ -218,18 +232,12 @@ def _speak() -> None:
     logging.getLogger("distributed.scheduler").setLevel("INFO")
 
 
-def _note_reason(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-    """Leave the reason where Kubernetes reads it before the clean-up, which may take longer than this pod is given."""
-    if error is not None:
-        write_termination_message(str(error))
-
-
 def _opened(
     stack: ExitStack, settings: RunSettings, history: History, events: queue.SimpleQueue[FlowResult | BaseException]
 ) -> Client:
     """Open the cluster. Raises StartupError for whatever its start may meet."""
     try:
-        client = stack.enter_context(cluster_mode(settings.cluster)(settings, history, events.put))
+        client = cluster_mode(settings.cluster)(stack, settings, history, events.put)
         client.get_task_stream(start=0, stop=0)  # from its first call on, the scheduler keeps a record of each task
     except DaskFlowError:
         raise
@@ -256,29 +264,37 @@ def _supervise(
         event = events.get(timeout=settings.timeout)
     except queue.Empty:
         raise FlowError(f"the flow did not finish within --timeout {settings.timeout:g} s") from None
+    if isinstance(event, DaskFlowError):
+        raise event
     loss = _loss([*event.errors.values()] if isinstance(event, FlowResult) else [event], client, scheduler)
     if loss:
         raise _why_lost(loss, events)
     if isinstance(event, FlowResult):
         return event
-    if isinstance(event, DaskFlowError):
-        raise event
     history.errors[settings.flow] = user_traceback(event)
     log.error("the flow failed:\n%s", history.errors[settings.flow])
     raise FlowError(f"the flow failed: {described(event)}{_what_killed(event, client)}") from event
 
 
-def _scheduler_of(client: Client) -> str:
-    """Return what the scheduler of a client calls itself; one that is started again has another name."""
-    return str(client.scheduler_info(n_workers=0)["id"])
+def _scheduler_of(client: Client) -> str | None:
+    """Return what the scheduler of a client calls itself; one that is started again has another name.
+
+    None if it does not answer soon.
+    """
+    try:
+        identity = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=SHORT_SECONDS)
+    except Exception as error:
+        log.debug("the scheduler does not say who it is: %s", described(error))
+        return None
+    return str(identity["id"])
 
 
-def _loss(errors: Sequence[BaseException], client: Client, scheduler: str) -> BaseException | None:
+def _loss(errors: Sequence[BaseException], client: Client, scheduler: str | None) -> BaseException | None:
     """Return the error that is of a lost scheduler, if one is.
 
     A static cluster's may be back at once, and the client with it; what the run had there is lost all the same.
     """
-    if errors and client.status == "running" and _scheduler_of(client) != scheduler:
+    if errors and scheduler and client.status == "running" and _scheduler_of(client) not in {scheduler, None}:
         return errors[0]
     return next((error for error in errors if _is_lost(error, client)), None)
 
@@ -335,29 +351,7 @@ def _what_killed(error: BaseException, client: Client) -> str:
     known = getattr(client.cluster, "last_problem", None)
     if known and known.cause == "OOMKilled":
         return f"; {known.text}"
-    text = killed_for_memory(error.last_worker, client) or (known.text if known else "")
+    text = killed_for_memory(error.last_worker, client)
+    known = getattr(client.cluster, "last_problem", None)  # Kubernetes may have said it meanwhile
+    text = text or (known.text if known else "")
     return f"; {text}" if text else ""
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], None]]:
-    """Raise Interrupted for the first SIGTERM or SIGINT; later ones do not disturb the clean-up.
-
-    Yields a function that has even the first one ignored from then on.
-    """
-
-    def ignore() -> None:
-        for each in handled:
-            signal.signal(each, signal.SIG_IGN)
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        ignore()
-        raise Interrupted(signum)
-
-    handled = (signal.SIGTERM, signal.SIGINT)
-    before = {each: signal.signal(each, interrupt) for each in handled}
-    try:
-        yield ignore
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

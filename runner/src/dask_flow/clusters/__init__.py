@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, cast
 
 from dask_flow.errors import DaskFlowError
@@ -22,12 +22,13 @@ OnLost = Callable[[DaskFlowError], None]
 
 
 class OpenCluster(Protocol):
-    """A mode's function `cluster`: entered, a cluster has a worker; left, nothing that it made remains.
+    """A mode's function `cluster`: it opens a cluster with a worker, and returns a client.
 
-    Yields a client. In Kubernetes, raises StartupError if there is no worker within `settings.startup_timeout`.
+    It puts on `stack` what closes the cluster: afterwards nothing that it made remains, whatever the start met. In
+    Kubernetes, raises StartupError if there is no worker within `settings.startup_timeout`.
     """
 
-    def __call__(self, settings: RunSettings, history: History, on_lost: OnLost) -> AbstractContextManager[Client]:
+    def __call__(self, stack: ExitStack, settings: RunSettings, history: History, on_lost: OnLost) -> Client:
         """Open the cluster."""
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from dask_flow import interrupts
+from dask_flow.clusters.deadline import Deadline
 from dask_flow.clusters.pod_logs import PodLogs
 from dask_flow.errors import DaskFlowError
 from dask_flow.history import History
 from dask_flow.kube import Kube
-from dask_flow.log import listed
+from dask_flow.log import listed, logged
 from dask_flow.manifests import RunIdentity, permissions
-from dask_flow.pod_status import Problem, gates, has_ended, is_ready, mount_problem, problem
+from dask_flow.pod_status import Problem, gates, has_begun, has_ended, is_ready, mount_problem, problem
 from dask_flow.settings import RunSettings
 from dask_flow.specs import Templates
 
@@ -51,6 +53,8 @@ class Attempt:
         self._said: set[str] = set()
         self._stop_watch = threading.Event()
         self.closing = False
+        self.lost = False
+        """Whether the cluster is lost, so that no further pod is of use."""
 
     @property
     def processes(self) -> int:
@@ -79,7 +83,8 @@ class Attempt:
         for event, pod in self._kube.watch_pods(self._identity.selector, self._stop_watch):
             if self.closing:
                 return
-            self._seen(event, pod)
+            with logged("what the watch says of a pod"):
+                self._seen(event, pod)
 
     def _seen(self, event: str, pod: Mapping[str, Any]) -> None:
         name = pod["metadata"]["name"]
@@ -105,7 +110,8 @@ class Attempt:
         for event in self._warnings():
             if self.closing:
                 return
-            self._warned(event["involvedObject"]["name"], event)
+            with logged("a warning of a pod"):
+                self._warned(event["involvedObject"]["name"], event)
 
     def _warnings(self) -> Iterator[dict[str, Any]]:
         return self._kube.watch_warnings(self._stop_watch)
@@ -116,7 +122,7 @@ class Attempt:
             found = self._queue_problem(name, event)
         else:
             found = self._warning_problem(event)
-        if found and self._is_ours(name):
+        if found and not has_begun(self._pods.get(name, {})) and self._is_ours(name):
             self._report(name, found)
 
     def _queue_problem(self, name: str, event: Mapping[str, Any]) -> Problem | None:
@@ -166,27 +172,50 @@ class Attempt:
         """Return whether something is known that keeps a pod from running now."""
         return name in self._problems
 
-    def refused(self, name: str, found: Problem) -> None:
+    def failing(self) -> set[str]:
+        """Return the names of the pods that cannot run, for a reason that waiting does not change."""
+        problems = list(self._problems.items())
+        return {name for name, found in problems if found.hopeless and not found.disruption}
+
+    def refused(self, name: str, error: DaskFlowError) -> Problem:
         """Count a pod that could not be made among those that do not run."""
+        found = Problem(f"pod {name} could not be made: {error}", "refused")
         self._problems[name] = found
+        return found
 
     def problems(self) -> list[str]:
         """Return what keeps pods from running now, each in a sentence; of those that are gone, nothing."""
         return sorted({found.text for name, found in list(self._problems.items()) if name not in self._gone})
 
     def delete_all(self) -> None:
-        """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised."""
+        """Ask for the deletion of all objects of this attempt, and make no more. Failures are logged, not raised.
+
+        Each kind is asked for before any request is repeated.
+        """
         if not self.closing:
             self.closing = True
+            self._cleanup = Deadline(CLEAN_UP_PATIENCE_SECONDS)
             if self._logs:
                 self._logs.save_all()
-            self._kube.give_up_in(CLEAN_UP_PATIENCE_SECONDS)
         self._stop_watch.set()
-        for kind in self._kinds:
+        self._kube.give_up_in(0)
+        failed = self._delete_kinds(self._kinds)
+        self._kube.give_up_in(self._cleanup.left)
+        if failed:
+            again = interrupts.unless_hurried(lambda: self._delete_kinds(failed))
+            failed = failed if again is None else again
+        for kind, error in failed.items():
+            log.warning("the run's %s could not be deleted; they go with the runner's pod: %s", kind, error)
+
+    def _delete_kinds(self, kinds: Iterable[str]) -> dict[str, DaskFlowError]:
+        """Return why, by the kinds whose deletion failed."""
+        failed = {}
+        for kind in kinds:
             try:
                 self._delete(kind, self._identity.selector)
             except DaskFlowError as error:
-                log.warning("the run's %s could not be deleted; they go with the runner's pod: %s", kind, error)
+                failed[kind] = error
+        return failed
 
     def _delete(self, kind: str, selector: str) -> list[dict[str, Any]]:
         return self._kube.delete_all(kind, selector, CLEAN_UP_GRACE_SECONDS)
@@ -194,10 +223,13 @@ class Attempt:
     def wait_until_gone(self) -> None:
         """Delete all, those pods too that were being made at the first deletion, and wait until there are none."""
         self.delete_all()
+        selector = self._identity.selector
         try:
-            left = self._kube.wait_until_deleted(self._identity.selector, CLEAN_UP_TIMEOUT_SECONDS)
+            left = interrupts.unless_hurried(lambda: self._kube.wait_until_deleted(selector, CLEAN_UP_TIMEOUT_SECONDS))
         except DaskFlowError as error:
             log.warning("cannot tell whether the worker pods are gone: %s", error)
         else:
             if left:
                 log.warning("still being deleted: %s", listed(sorted(left)))
+        if interrupts.hurried():
+            log.warning("told to end while it cleaned up: Kubernetes does the rest")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dask_flow.clusters import OnLost
@@ -21,8 +20,7 @@ __all__ = ["cluster"]
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
+def cluster(stack: ExitStack, settings: RunSettings, history: History, on_lost: OnLost) -> Client:
     """Start worker processes here, between the bounds, that share this machine's cores."""
     if settings.worker_spec:
         log.warning("the local cluster has no pods: %s has no effect", settings.worker_spec)
@@ -41,17 +39,18 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
                 silence_logs=logging.ERROR,
                 preload=["dask_flow.sendable"],
             )
-    with local, Client(local) as client:
-        log.info("dashboard: %s", client.dashboard_link)
-        if history.logs:
-            keep_info(client, workers=True)
-        saved_at_the_end(client, history)
-        if settings.adaptive:
-            local.adapt(
-                minimum=settings.min_workers,
-                maximum=settings.max_workers,
-                interval=settings.adaptive_interval,
-                target_duration=settings.adaptive_target_duration,
-                wait_count=settings.adaptive_wait_count,
-            )
-        yield client
+    stack.enter_context(local)
+    client = stack.enter_context(Client(local))
+    log.info("dashboard: %s", client.dashboard_link)
+    if history.logs:
+        keep_info(client, workers=True)
+    saved_at_the_end(client, history)
+    if settings.adaptive:
+        local.adapt(
+            minimum=settings.min_workers,
+            maximum=settings.max_workers,
+            interval=settings.adaptive_interval,
+            target_duration=settings.adaptive_target_duration,
+            wait_count=settings.adaptive_wait_count,
+        )
+    return client

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dask_flow.clusters import OnLost
@@ -23,49 +22,46 @@ __all__ = ["cluster"]
 CONNECT_SECONDS = 10
 
 
-@contextmanager
-def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
-    """Make a DaskCluster, yield a client once a worker is there; delete it at the end.
+def cluster(stack: ExitStack, settings: RunSettings, history: History, on_lost: OnLost) -> Client:
+    """Make a DaskCluster, return a client once a worker is there; delete it at the end.
 
     KubeCluster waits for ever for a scheduler that cannot start, so it connects when the watch says that it is ready.
     """
     deadline = Deadline(settings.startup_timeout)
-    with ExitStack() as stack:
-        with history("DaskCluster requested"):
-            from dask_flow.clusters.operator_objects import OperatorObjects
+    with history("DaskCluster requested"):
+        from dask_flow.clusters.operator_objects import OperatorObjects
 
-            objects, settings, identity = attempt_of(OperatorObjects, settings, history)
-            stack.callback(clean_up, objects, history)
-            objects.delete_leftovers()
-            objects.wait_for_namesake(deadline)
-            objects.create_cluster()
-        with history("scheduler started"):
-            from distributed import Client
+        objects, settings, identity = attempt_of(OperatorObjects, settings, history)
+        stack.callback(clean_up, objects, history)
+        objects.delete_leftovers()
+        objects.wait_for_namesake(deadline)
+        objects.create_cluster()
+    with history("scheduler started"):
+        from distributed import Client
 
-            from dask_flow.clusters.operator_cluster import OperatorCluster, connected
-            from dask_flow.clusters.plugins import let_go, register_plugins
-            from dask_flow.clusters.scheduler import SchedulerPod
+        from dask_flow.clusters.operator_cluster import OperatorCluster, connected
+        from dask_flow.clusters.plugins import let_go, register_plugins
+        from dask_flow.clusters.scheduler import SchedulerPod
 
-            scheduler = SchedulerPod(objects, None)
-            stack.callback(scheduler.stop)
-            objects.follow()
-            objects.wait_until_taken_up(deadline)
-            scheduler.wait_until_ready(deadline)
-            kube_cluster = connected(
-                lambda: OperatorCluster(objects, identity.namespace, settings, on_lost),
-                *(scheduler, max(deadline.left, CONNECT_SECONDS)),
-            )
-            stack.callback(close, kube_cluster)
-            client = Client(kube_cluster)
-            stack.callback(close, client)
-            stack.callback(objects.delete_all)
-            stack.callback(let_go, client)
-            register_plugins(client, operated=True)
-        scheduler.on_death(kube_cluster.scheduler_died)
-        with history("first worker joined"):
-            wait_for_worker(kube_cluster, objects, deadline)
-        check_versions(client)
-        log_dashboard(identity, f"svc/{objects.scheduler_name}")
-        if settings.adaptive:
-            objects.create_autoscaler()
-        yield client
+        scheduler = SchedulerPod(objects, None)
+        stack.callback(scheduler.stop)
+        objects.follow()
+        objects.wait_until_taken_up(deadline)
+        scheduler.wait_until_ready(deadline)
+        kube_cluster = connected(
+            lambda: OperatorCluster(objects, identity.namespace, settings, on_lost),
+            *(scheduler, max(deadline.left, CONNECT_SECONDS)),
+        )
+        stack.callback(close, kube_cluster)
+        client = Client(kube_cluster)
+        stack.callback(close, client)
+        stack.callback(let_go, client)
+        register_plugins(client, operated=True)
+    scheduler.on_death(kube_cluster.scheduler_died)
+    with history("first worker joined"):
+        wait_for_worker(kube_cluster, objects, deadline)
+    check_versions(client)
+    log_dashboard(identity, f"svc/{objects.scheduler_name}")
+    if settings.adaptive:
+        objects.create_autoscaler()
+    return client

@@ -43,6 +43,7 @@ class OperatorCluster(RunCluster, KubeCluster):  # type: ignore[misc]
 
     def __init__(self, objects: OperatorObjects, namespace: str, settings: RunSettings, on_lost: OnLost) -> None:
         self.follow_run(objects, settings, on_lost)
+        self._asked_for, self._failed = settings.min_workers, set[str]()
         super().__init__(
             name=objects.name,
             namespace=namespace,
@@ -54,12 +55,14 @@ class OperatorCluster(RunCluster, KubeCluster):  # type: ignore[misc]
         objects.on_end(self.pod_ended)
 
     def pod_ended(self, name: str, found: Problem) -> None:
-        """Note, from any thread, that a pod failed; before the first worker, it may be why no cluster can start."""
+        """Note, from any thread, that a pod failed; if all have, before the first worker, no cluster can start."""
         joined_at = self._joined_at.pop(self.objects.worker_of(name), None)  # its worker will join again, as the same
         if found.orderly or found.cause == "deleted":
             log.info("%s", found.text)  # the operator scaled down, or somebody told a worker to go
             return
         if not found.disruption:
+            self._failed.add(name)
+        if len(self._failed) >= self._asked_for:
             self.cannot_start(found.text)
         log.warning("%s; Kubernetes tries again", found.text)
         self.last_problem = found

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from dask_flow.errors import DaskFlowError
+from dask_flow import interrupts
 from dask_flow.kube import CONCURRENCY, Kube
 from dask_flow.kube_refusals import ForbiddenError
 from dask_flow.pod_status import container_status, has_ended
@@ -58,7 +58,9 @@ class PodLogs:
             rest = [self._threads.submit(self._save, pod) for pod in list(self._pods.values())]
         except RuntimeError:  # it was done before
             return
-        _, late = wait([*rest, *self._saving.values()], SAVE_SECONDS)
+        saving = [*rest, *self._saving.values()]
+        interrupts.unless_hurried(lambda: wait(saving, SAVE_SECONDS))
+        late = [each for each in saving if not each.done()]
         self._threads.shutdown(wait=False, cancel_futures=True)
         if late:
             log.warning("%d logs of pods are not in the report: they took more than %d s", len(late), SAVE_SECONDS)
@@ -81,5 +83,5 @@ class PodLogs:
             if not self._refused:
                 log.warning("the logs of pods are not in the report: %s", error)
             self._refused = True
-        except (DaskFlowError, OSError) as error:  # such as a container that never ran
+        except Exception as error:  # such as a container that never ran
             log.debug("no log of pod %s: %s", name, error)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distributed.core import Status
 
 from dask_flow.errors import ClusterLostError, DaskFlowError
+from dask_flow.log import logged
 from dask_flow.pod_status import PREEMPTED, Problem
 
 if TYPE_CHECKING:
@@ -57,14 +58,26 @@ class RunCluster:
     def scheduler_died(self, reason: str) -> None:
         """Say that the cluster is lost. Call from any thread."""
         self.cannot_start(reason)
-        self._on_lost(ClusterLostError(f"{reason} while the flow ran"))
+        self._lose(f"{reason} while the flow ran")
+
+    def _lose(self, reason: str) -> None:
+        """Say, from any thread, that the cluster is lost, and make no more pods for it."""
+        self.objects.lost = True
+        self.cannot_start(reason)
+        self._on_lost(ClusterLostError(reason))
+
+    async def _watch_worker_status(self, comm: Any) -> None:
+        """Listen to the scheduler; without it no pod could join."""
+        await super()._watch_worker_status(comm)  # type: ignore[misc]
+        self.objects.lost = True
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "add":
-            self._joined(msg["workers"])
-        super()._update_worker_status(op, msg)  # type: ignore[misc]
-        if op == "remove" and not self.scheduler_info["workers"]:
-            self.loop.call_later(self._startup_timeout, self._still_none, self._joins)
+        with logged("what the scheduler says of workers"):
+            if op == "add":
+                self._joined(msg["workers"])
+            super()._update_worker_status(op, msg)  # type: ignore[misc]
+            if op == "remove" and not self.scheduler_info["workers"]:
+                self.loop.call_later(self._startup_timeout, self._still_none, self._joins)
 
     def _still_none(self, joins: int) -> None:
         """Say that the cluster is lost if no worker has joined since there were so many joins."""
@@ -74,11 +87,7 @@ class RunCluster:
                 return
             last = self.last_problem.text if self.last_problem else "nothing is known of why"
             seen = "; ".join(self.objects.problems()) or last
-            self._on_lost(
-                ClusterLostError(
-                    f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}"
-                )
-            )
+            self._lose(f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}")
 
     def _joined(self, workers: dict[str, Any]) -> None:
         self._joins += len(workers)
@@ -101,4 +110,4 @@ class RunCluster:
         count = self._failures[found.cause]
         if count > self._failures_allowed and (joined_at is not None or not self.scheduler_info["workers"]):
             reason = f"{count} worker pods ended by the same cause, {found.cause}, more than --allowed-failures"
-            self._on_lost(ClusterLostError(f"{reason} {self._failures_allowed}; the last: {found.text}"))
+            self._lose(f"{reason} {self._failures_allowed}; the last: {found.text}")

@@ -56,14 +56,19 @@ class RunObjects(Attempt):
         return self._identity.worker_name(next(self._numbers))
 
     def create_workers(self, *names: str) -> None:
-        """Create those worker pods that were not asked for yet."""
+        """Create those worker pods that were not asked for yet. Raises an error if none could be made.
+
+        Those that could not, while others could, are among those that do not run.
+        """
         new = [name for name in names if name not in self._requested]
         self._requested.update(new)
-        if new and not self.closing:
+        if new and not (self.closing or self.lost):
             log.info("worker pod%s requested: %s", "s" if len(new) > 1 else "", listed(new))
             for name in new:
                 self._history.pod(name)
-            self._kube.create_pods([self._worker(name) for name in new])
+            errors = self._kube.create_pods([self._worker(name) for name in new])
+            for name, error in errors.items():
+                self.refused(name, error)
 
     def _worker(self, name: str) -> Manifest:
         return dask_pod(self._templates.worker, name, self._settings, self._identity, self.scheduler_address)

@@ -44,8 +44,7 @@ class WorkerPod(ProcessInterface):  # type: ignore[misc]
         try:
             await asyncio.to_thread(self._pods.objects.create_workers, self.name)
         except DaskFlowError as error:
-            refused = Problem(f"pod {self.name} could not be made: {error}", "refused")
-            self._pods.objects.refused(self.name, refused)
+            refused = self._pods.objects.refused(self.name, error)
             asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._pods.pod_ended, self.name, refused)
         await super().start()
 
@@ -88,6 +87,14 @@ class PodsAdaptive(Adaptive):  # type: ignore[misc]
         """Return how many pods the work needs."""
         workers: int = await super().target()
         return math.ceil(workers / int(self.cluster.objects.processes))
+
+    async def adapt(self) -> None:
+        """Scale. That a cluster that closes, or is lost, breaks its connection off is no news."""
+        try:
+            await super().adapt()
+        except OSError:
+            if self.cluster.goes_on():
+                raise
 
     async def workers_to_close(self, target: int) -> list[str]:
         """Return pods whose workers are idle, so many that `target` remain. Adaptive's own choice may be busy."""
@@ -153,23 +160,26 @@ class PodsCluster(RunCluster, SpecCluster):  # type: ignore[misc]
         )
 
     def pod_ended(self, name: str, found: Problem) -> None:
-        """Replace a pod that ended, from any thread; before the first worker, it may be why no cluster can start."""
-        if not found.disruption:
+        """Replace a pod that ended, from any thread; if all have, before the first worker, no cluster can start."""
+        if name in self.worker_spec and self.objects.failing().issuperset(list(self.worker_spec)):
             self.cannot_start(found.text)
         self.loop.add_callback(self._replace, name, found)
 
     def _replace(self, name: str, found: Problem) -> None:
-        if name not in self.worker_spec or name in self._ending or self.status != Status.running:
+        if name not in self.worker_spec or name in self._ending or not self.goes_on():
             return
         self._ending.add(name)
         joined_at = self._joined_at.get(name)
-        if found.orderly and joined_at is not None:
-            pause = 0.0
-        else:
-            log.warning("%s; it is replaced", found.text)
+        pause = 0.0
+        if not found.orderly or joined_at is None:
             self.last_problem = found
             pause = self._count_failure(found, joined_at)
+            log.warning("%s%s", found.text, "; it is replaced" if self.goes_on() else "")
         self.loop.call_later(pause, self._drop, name, joined_at)
+
+    def goes_on(self) -> bool:
+        """Return whether another pod could be of use."""
+        return self.status == Status.running and not self.objects.lost
 
     def _count_failure(self, found: Problem, joined_at: float | None) -> float:
         """Return the seconds to wait before the next try: the more, the more pods ended before they joined."""
@@ -185,7 +195,7 @@ class PodsCluster(RunCluster, SpecCluster):  # type: ignore[misc]
         One that could not start, but did after all in the meantime, stays.
         """
         self._ending.discard(name)
-        if self.status != Status.running:
+        if not self.goes_on():
             return
         if joined_at is None and self.joined()[name] and not self.objects.ails(name):
             return

@@ -8,8 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from dask_flow.clusters import OnLost
@@ -32,8 +31,7 @@ WATCH_SECONDS = 0.5
 TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 
 
-@contextmanager
-def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterator[Client]:
+def cluster(stack: ExitStack, settings: RunSettings, history: History, on_lost: OnLost) -> Client:
     """Connect to `settings.address` and wait for `settings.min_workers` workers, both within the startup timeout.
 
     Raises InputError for a lack of keys or versions that do not fit, StartupError with what was seen at the address.
@@ -48,19 +46,16 @@ def cluster(settings: RunSettings, history: History, on_lost: OnLost) -> Iterato
 
         keep_connections_apart()
         _wait_for_scheduler(settings, deadline)
-        client = Client(settings.address)
-    with client:
-        with history("workers there"):
-            _wait_for_workers(client, settings, deadline)
-        check_versions(client)
-        log.info("dashboard: %s", client.dashboard_link)
-        saved_at_the_end(client, history)
-        over = threading.Event()
-        threading.Thread(target=_watch, args=(client, over, on_lost), name="scheduler-watch", daemon=True).start()
-        try:
-            yield client
-        finally:
-            over.set()
+        client = stack.enter_context(Client(settings.address))
+    with history("workers there"):
+        _wait_for_workers(client, settings, deadline)
+    check_versions(client)
+    log.info("dashboard: %s", client.dashboard_link)
+    saved_at_the_end(client, history)
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(client, over, on_lost), name="scheduler-watch", daemon=True).start()
+    stack.callback(over.set)
+    return client
 
 
 def _watch(client: Client, over: threading.Event, on_lost: OnLost) -> None:

@@ -24,6 +24,8 @@ __all__ = ["attempt_of", "clean_up", "close", "log_dashboard", "templates_of", "
 
 log = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 2
+
 AnyAttempt = TypeVar("AnyAttempt", bound="Attempt")
 
 
@@ -75,9 +77,14 @@ def log_dashboard(identity: RunIdentity, where: str) -> None:
 
 
 def close(what: Client | Cluster) -> None:
-    """Close a part of the cluster; a failure is logged, so that it hides no error that came before."""
+    """Close a part of the cluster; a failure is logged, so that it hides no error that came before.
+
+    A scheduler that is dead may be waited for as long as Dask takes to connect.
+    """
     try:
-        what.close()
+        what.close(timeout=CLOSE_SECONDS)
+    except TimeoutError:
+        log.debug("the %s is not closed after %g s", type(what).__name__, CLOSE_SECONDS)
     except Exception as error:
         log.warning("the %s could not be closed: %s", type(what).__name__, error)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dask_flow import interrupts
 from dask_flow.errors import InputError
 from dask_flow.history import History
 from dask_flow.log import file_handler
@@ -94,7 +95,10 @@ class RunReport:
 
         thread = threading.Thread(target=work, name="report", daemon=True)
         thread.start()
-        thread.join(seconds)
+        interrupts.unless_hurried(lambda: thread.join(seconds))
+        if interrupts.hurried():
+            seconds = INTERRUPTED_SECONDS
+            thread.join(seconds)
         if thread.is_alive():
             errors.append(f"it took more than {seconds} s")
         for error in errors:
