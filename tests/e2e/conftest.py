@@ -57,16 +57,9 @@ def operator(_cluster):
 @pytest.fixture
 def namespace(deleted):
     made = Namespace()
-    run("kubectl", "create", "namespace", made.name)
-    run(
-        "kubectl",
-        "label",
-        "namespace",
-        made.name,
-        *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
-    )
+    made.create()
     yield made
-    run("kubectl", "delete", "namespace", made.name, "--wait=false", "--ignore-not-found")
+    made.delete()
     deleted.append(made.name)
 
 

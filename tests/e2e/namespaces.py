@@ -85,8 +85,19 @@ def requests(namespace):
 class Namespace:
     """A namespace that enforces Pod Security "restricted", and what the tests do in it."""
 
+    PAUSE_SECONDS = 0.2
+
     def __init__(self):
         self.name = f"e2e-{uuid.uuid4().hex[:8]}"
+
+    def create(self):
+        levels = (f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn"))
+        run("kubectl", "create", "namespace", self.name)
+        run("kubectl", "label", "namespace", self.name, *levels)
+
+    def delete(self):
+        """Ask for its deletion, with all that is in it."""
+        run("kubectl", "delete", "namespace", self.name, "--wait=false", "--ignore-not-found")
 
     def kubectl(self, *args, **kwargs):
         return run("kubectl", "-n", self.name, *args, **kwargs).stdout
@@ -119,7 +130,7 @@ class Namespace:
             found = condition()
             if found:
                 return found
-            time.sleep(0.2)
+            time.sleep(self.PAUSE_SECONDS)
         pytest.fail(f"{what} did not happen within {seconds} s\n{self.kubectl('get', 'pods,events')}")
 
     def finish(self, run_name="run", seconds=120):
