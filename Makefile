@@ -27,7 +27,7 @@ help: ## Show this list
 demo: $(VENV)/demo ## Run examples/flights.py on a local cluster
 	$(VENV)/bin/dask-flow run examples/flights.py
 
-test: browser lint types unit differential prefect chart e2e kueue ## Run all checks and tests, on a real Kubernetes node
+test: browser lint types unit differential prefect chart e2e kueue $(if $(FULL),faults) ## Run all checks and tests, on a real Kubernetes node; FULL=1: those too that take long
 
 test-fast: lint types unit differential prefect chart ## Run what needs no Kubernetes
 
@@ -70,6 +70,10 @@ kueue: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Run the test
 	  $(WITH_TOOLS) $(IN_VENV) pytest tests/e2e/test_kueue.py --durations=15; \
 	  tests/kueue/digest >tests/kueue/passed; \
 	fi
+
+faults: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Do a hundred faults to runs on a Kubernetes node, and see how each ends
+	$(WITH_TOOLS) KUBECONFIG=$${DASK_FLOW_TEST_KUBECONFIG:-$$(tests/node/up)} $(VENV)/bin/python bench/faults.py \
+	  --image $${DASK_FLOW_TEST_IMAGE:-$(IMAGE)} --processes $(E2E_PROCESSES) $(if $(DASK_FLOW_TEST_KUBECONFIG),,--api-server)
 
 package: ## Package the chart, in dist/: the same bytes for the same commit
 	rm -rf $(DIST)/chart
@@ -163,4 +167,4 @@ $(ORACLE)/ready $(PREFECT3)/ready $(CHECKOV)/ready:
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(filter %.lock,$^)
 	touch $@
 
-.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e kueue image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site package
+.PHONY: help demo test test-fast lint types unit browser differential prefect chart e2e kueue faults image image-flights image-seed image-prefect1 image-prefect3 node-up node-load node-load-seed node-load-prefect node-down lock docs schema clean site package

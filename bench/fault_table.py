@@ -216,7 +216,7 @@ OF_TLS = ("delete", "secret", "-l", "app.kubernetes.io/component=tls")
 Starting, Running, Closing = (partial(Fault, when=when) for when in ("starting", "running", "closing"))
 WELL = "the flow succeeded"
 REPLACED = "it is replaced"
-KILLED = "exit code 137; it is replaced"
+KILLED = "exit code 137.*it is replaced"
 SIGTERM, SIGINT = "interrupted by SIGTERM", "interrupted by SIGINT"
 SCHEDULER_KILLED = "the Dask scheduler's process ended with signal 9"
 SCHEDULER_LOST = "the Dask scheduler was lost: pod"

@@ -180,7 +180,8 @@ class Place(Namespace):
 
     def over(self) -> dict[str, Any] | None:
         """Return the condition by which the Job is over, if it is."""
-        conditions = self.get("job", "run").get("status", {}).get("conditions", [])
+        job = json.loads(self.kubectl("get", "job", "run", "-o", "json", check=False) or "{}")
+        conditions = job.get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] in ("Complete", "Failed")), None)
 
     def settled(self, left: Callable[[], set[str]]) -> set[str]:
