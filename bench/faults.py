@@ -10,7 +10,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -99,6 +99,12 @@ def wrong(fault: Fault, seen: Seen) -> Iterator[str]:
         yield f"left: {listed(sorted(seen.left))}"
     if fault.seconds and seen.seconds > fault.seconds:
         yield f"took {seen.seconds:.0f} s, not {fault.seconds:.0f} s"
+
+
+def reason_of(end: Mapping[str, Any]) -> str:
+    """Return a container's termination message, or, where that is but the log's end, Kubernetes' own word."""
+    message = end.get("message", "")
+    return message if message and not re.match(r"\d\d:\d\d:\d\d ", message) else end.get("reason", "")
 
 
 def row(kind: str, fault: Fault, seen: Seen, verdict: str) -> dict[str, str]:
@@ -263,7 +269,7 @@ def end(fault: Fault, at: Place, before: set[str], began: float) -> Seen:
     return Seen(
         condition["type"].lower(),
         tuple(end.get("exitCode", -1) for end in ends),
-        ends[0].get("message") or ends[0].get("reason", ""),
+        reason_of(ends[0]),
         "".join(logs),
         results[0] if results else "",
         frozenset(left),
