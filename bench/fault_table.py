@@ -322,10 +322,12 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("the same with a nanny", (1,), OOM, flow=GREEDY, cluster=worker(**NANNY, **SMALL)),
         Fault("the same by a LimitRange", (1,), OOM, flow=GREEDY, limits=SMALL_RANGE),
         Fault("exits", (1,), "KilledWorker.*exit code 7", flow=task("import os", "os._exit(7)")),
+        Fault("exits, and none may", (1,), "KilledWorker.*exit code 7", flow=task("import os", "os._exit(7)"),
+              values=env(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")),
         Fault("segmentation fault", (1,), "KilledWorker.*exit code 139",
               flow=task("import ctypes", "ctypes.string_at(0)")),
         Fault("fills its disk", (1,), "KilledWorker.*(Evicted|exceeds)", flow=FILLING, cluster={**SMALL_DISK, **ONE},
-              values=env(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")),
+              values=env(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")),
     ),
     "the scheduler ends": (
         Running("is killed", (4, 0), SCHEDULER_KILLED, do=signal("runner", process=SCHEDULER), seconds=20),
