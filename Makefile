@@ -71,7 +71,7 @@ kueue: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Run the test
 	  tests/kueue/digest >tests/kueue/passed; \
 	fi
 
-faults: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Do a hundred faults to runs on a Kubernetes node, and see how each ends
+faults: $(VENV)/dev $(if $(DASK_FLOW_TEST_KUBECONFIG),,node-load) ## Do over eighty faults to runs on a Kubernetes node, and see how each ends
 	$(WITH_TOOLS) KUBECONFIG=$${DASK_FLOW_TEST_KUBECONFIG:-$$(tests/node/up)} $(VENV)/bin/python bench/faults.py \
 	  --image $${DASK_FLOW_TEST_IMAGE:-$(IMAGE)} --processes $(E2E_PROCESSES) $(if $(DASK_FLOW_TEST_KUBECONFIG),,--api-server)
 

@@ -313,7 +313,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("each task ends its worker", (4,), "by the same cause, exit code 7", flow=DYING,
               cluster={**ONE, "allowedFailures": 1}),
         Running("no room for others", (4,), "all workers are gone, .*exceeded quota", cluster=SHORT,
-                do=both(lambda place: place.limit(quota(1)), delete("worker", pods=None))),
+                do=both(lambda place: place.limit(quota(1)), signal("worker", pods=None))),
         Fault("the only one is paused for memory", (4,), "paused", flow=HOARDING,
               cluster={**worker(resources={"limits": {"memory": "400Mi"}}), **ONE, **SHORT}),
     ),

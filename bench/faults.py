@@ -27,7 +27,7 @@ from namespaces import Namespace, run
 ALONE = "the API server is away"
 END_SECONDS = 300
 GONE_SECONDS = 60
-REASON_LENGTH = 150
+REASON_LENGTH = 120
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -108,18 +108,23 @@ def reason_of(end: Mapping[str, Any]) -> str:
 
 
 def row(kind: str, fault: Fault, seen: Seen, verdict: str) -> dict[str, str]:
-    reason = " ".join(seen.reason.split())
     return {
         "kind": kind,
         "fault": fault.name,
         "Job": seen.outcome,
         "exit codes": listed(seen.codes),
-        "reason": reason if len(reason) <= REASON_LENGTH else f"{reason[:REASON_LENGTH]}…",
-        "result": "right" if seen.result == RIGHT else seen.result[:REASON_LENGTH],
+        "reason": shortened(seen.reason.partition("\n")[0]),
+        "result": "right" if seen.result == RIGHT else shortened(seen.result),
         "left": listed(sorted(seen.left)),
         "s": f"{seen.seconds:.0f}",
         "verdict": verdict,
     }
+
+
+def shortened(text: str) -> str:
+    """Return both ends of a text: Dask's words come first, and Kubernetes' last."""
+    half = REASON_LENGTH // 2
+    return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"
 
 
 def listed(items: Sequence[object]) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 from faults import FAULTS, Fault, Seen, table, tried, wrong
+from namespaces import ROOT
 
 FAILS = Fault("task raises", (1,), "boom")
 RIGHT = Seen("failed", (1,), "the flow failed: boom", "Traceback of the flow")
@@ -42,3 +43,14 @@ def test_sweep_goes_on_after_a_fault_that_could_not_be_tried(monkeypatch):
 
     assert row["verdict"].startswith("not tried: ")
     assert list(table([row]))[-1] == "\n0 of 1 faults ended as they must."
+
+
+def test_docs_have_all_faults():
+    page = (ROOT / "docs/failures.md").read_text(encoding="utf-8")
+
+    missing = [
+        kind
+        for kind, faults in FAULTS.items()
+        if f"| {kind} | {len(faults)}: {'; '.join(fault.name for fault in faults)} |" not in page
+    ]
+    assert missing == []
