@@ -212,6 +212,7 @@ def place() -> Iterator[Place]:
         yield made
     finally:
         made.delete()
+        run("kubectl", "label", "nodes", "--all", f"{made.name}-")
         run("kubectl", "wait", "--for=delete", f"namespace/{made.name}", f"--timeout={GONE_SECONDS}s")
 
 
