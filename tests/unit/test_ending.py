@@ -73,9 +73,10 @@ def test_success_is_told_with_the_cleanup_until_that_is_over_and_a_signal_shorte
 
 
 def test_dead_scheduler_is_not_asked_and_no_pod_is_made_when_the_cluster_is_lost(cluster, tmp_path):
-    running, thawed = tmp_path / "running", threading.Event()
+    running, over, thawed = tmp_path / "running", tmp_path / "over", threading.Event()
     text = "import pathlib, time\ndef main(client):\n    client.submit(abs, -1).result()\n"
-    text += f"    pathlib.Path({str(running)!r}).touch()\n    time.sleep(600)\n"
+    text += f"    pathlib.Path({str(running)!r}).touch()\n"
+    text += f"    while not pathlib.Path({str(over)!r}).exists():\n        time.sleep(0.1)\n"
 
     def freeze_the_scheduler_and_kill_the_worker():
         eventually(running.exists, 60)
@@ -93,6 +94,8 @@ def test_dead_scheduler_is_not_asked_and_no_pod_is_made_when_the_cluster_is_lost
     thread.start()
     ended = outcome(tmp_path, text, tls=False, min_workers=1, max_workers=1, allowed_failures=0)
     thread.join()
+    over.touch()
+    eventually(lambda: "DASK_SCHEDULER_ADDRESS" not in os.environ, 60)  # the flow was given up, and ends now
 
     assert not thawed.is_set()
     assert ended.exit_code == 4

@@ -1,5 +1,7 @@
 """Workers that are paused, or were killed, for their memory: the run says so, and ends."""
 
+import os
+
 import dask
 import pytest
 from dask_flow import out_of_memory
@@ -7,6 +9,7 @@ from dask_flow.out_of_memory import Look, Standstill
 from dask_flow.report.notify import Notifier
 from dask_flow.run import run
 from distributed import system
+from waiting import eventually
 
 PAUSED = """
 import time
@@ -83,10 +86,10 @@ def test_standstill_begins_anew_when_a_task_has_ended_or_a_worker_goes_on():
 
 def outcome_of(text, tmp_path, **options):
     (tmp_path / "flow.py").write_text(text)
-    return run(
-        {"target": str(tmp_path / "flow.py"), "max_workers": 1, "min_workers": 1, **options},
-        Notifier(),
-    )
+    settings = {"target": str(tmp_path / "flow.py"), "max_workers": 1, "min_workers": 1, **options}
+    outcome = run(settings, Notifier())
+    eventually(lambda: "DASK_SCHEDULER_ADDRESS" not in os.environ, 60)  # a flow that was given up has ended
+    return outcome
 
 
 def test_flow_whose_workers_are_all_paused_ends_with_that_reason(tmp_path, monkeypatch, caplog):

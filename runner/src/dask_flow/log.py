@@ -29,6 +29,7 @@ def configure(log_format: str) -> None:
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # read when distributed is imported
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    handler.addFilter(_is_no_cancellation)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -42,7 +43,14 @@ def file_handler(path: Path) -> logging.Handler:
     """Return what writes the log to a file, as text."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_TextFormatter())
+    handler.addFilter(_is_no_cancellation)
     return handler
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Leave out that Dask gave up what it was doing, such as to connect again as a client closes: that is no error."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return not (kind and kind.__name__ == "CancelledError" and record.name.startswith("distributed."))
 
 
 @contextmanager

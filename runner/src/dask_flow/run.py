@@ -36,6 +36,7 @@ from dask_flow.report.tasks import group_tasks, shown
 from dask_flow.report.times import where_the_time_went
 from dask_flow.report.workers import Worker, workers_of
 from dask_flow.settings import RunSettings, resolve
+from dask_flow.text import one_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -243,7 +244,7 @@ def _opened(
         raise
     except Exception as error:
         log.debug("the cluster could not start", exc_info=True)
-        raise StartupError(f"the cluster could not start: {described(error)}") from error
+        raise StartupError(f"the cluster could not start: {_clusters_word(events) or described(error)}") from error
     return client
 
 
@@ -318,13 +319,18 @@ def _is_lost(error: BaseException, client: Client) -> bool:
 
 def _why_lost(error: BaseException, events: queue.SimpleQueue[FlowResult | BaseException]) -> BaseException:
     """Return what the cluster knows of its loss, if it says so at once, else what the client saw."""
+    return _clusters_word(events) or ClusterLostError(
+        f"the connection to the Dask scheduler was lost while the flow ran: {one_line(error)}"
+    )
+
+
+def _clusters_word(events: queue.SimpleQueue[FlowResult | BaseException]) -> DaskFlowError | None:
+    """Return what the cluster says of its loss; None if it says nothing for a while."""
     try:
         event = events.get(timeout=CLUSTERS_WORD_SECONDS)
     except queue.Empty:
-        event = error
-    if isinstance(event, DaskFlowError):
-        return event
-    return ClusterLostError(f"the connection to the Dask scheduler was lost while the flow ran: {error}")
+        return None
+    return event if isinstance(event, DaskFlowError) else None
 
 
 def _outcome(result: FlowResult, client: Client, history: History) -> Outcome:

@@ -53,11 +53,11 @@ def cluster(stack: ExitStack, settings: RunSettings, history: History, on_lost: 
             *(scheduler, max(deadline.left, CONNECT_SECONDS)),
         )
         stack.callback(close, kube_cluster)
+        scheduler.on_death(kube_cluster.scheduler_died)
         client = Client(kube_cluster)
         stack.callback(close, client)
         stack.callback(let_go, client)
         register_plugins(client, operated=True)
-    scheduler.on_death(kube_cluster.scheduler_died)
     with history("first worker joined"):
         wait_for_worker(kube_cluster, objects, deadline)
     check_versions(client)

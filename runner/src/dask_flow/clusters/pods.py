@@ -55,6 +55,7 @@ def cluster(stack: ExitStack, settings: RunSettings, history: History, on_lost: 
         scheduler.wait_until_ready(deadline)
         spec_cluster = PodsCluster(scheduler, objects, names, settings, on_lost)
         stack.callback(close, spec_cluster)
+        scheduler.on_death(spec_cluster.scheduler_died)
         client = Client(spec_cluster)
         stack.callback(close, client)
         if settings.scheduler == "runner":  # with a Service, the connections to close would go too
@@ -63,7 +64,6 @@ def cluster(stack: ExitStack, settings: RunSettings, history: History, on_lost: 
             keep_info(client)
             history.log_savers.append(partial(save_scheduler_log, client, history.logs))
         register_plugins(client)
-    scheduler.on_death(spec_cluster.scheduler_died)
     with history("first worker joined"):
         wait_for_worker(spec_cluster, objects, deadline)
     check_versions(client)

@@ -57,8 +57,7 @@ class RunCluster:
 
     def scheduler_died(self, reason: str) -> None:
         """Say that the cluster is lost. Call from any thread."""
-        self.cannot_start(reason)
-        self._lose(f"{reason} while the flow ran")
+        self._lose(f"{reason} while the flow ran" if self._joins else reason)
 
     def _lose(self, reason: str) -> None:
         """Say, from any thread, that the cluster is lost, and make no more pods for it."""
