@@ -7,8 +7,9 @@ import re
 
 import pytest
 import yaml
-from rendering import env, pod_templates, with_jobs
+from rendering import CHART, env, pod_templates, with_jobs
 
+DOCS = sorted(CHART.parents[1].glob("docs/*.md"))
 FLOW = {"files": {"flow.py": "def main(): return 1\n"}}
 STATIC = {"enabled": True}
 DASHBOARD = {"ingress": {"enabled": True, "className": "123", "hosts": ["dask.example"]}}
@@ -202,6 +203,19 @@ def test_extra_objects_are_rendered_as_templates(chart):
     extra = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"a": "b"}}
 
     assert chart.only("Secret", extraObjects=[extra])["metadata"]["name"] == "r-dask-flow-ns"
+
+
+def test_values_in_the_docs_are_rendered(chart):
+    names = json.loads((CHART / "values.schema.json").read_text())["properties"].keys()
+    block = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    texts = [text for page in DOCS for text in block.findall(page.read_text())]
+    examples = [values for values in map(yaml.safe_load, texts) if values.keys() <= names]
+    rules = {name: rule for values in examples for name, rule in chart.of_kind("PrometheusRule", **values).items()}
+
+    assert len(examples) >= 5
+    (rule,) = rules["nightly-runs"]["spec"]["groups"][0]["rules"]
+    assert 'owner_name="r-dask-flow"' in rule["expr"]
+    assert rule["annotations"]["summary"] == "Run {{ $labels.job_name }} failed"
 
 
 @pytest.mark.parametrize("cluster", [{}, {"mode": "static", "address": "tcp://s:8786"}], ids=["pods", "static"])
