@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -539,6 +540,19 @@ def test_interrupted_run_leaves_a_report(tmp_path):
     assert (report["exit_code"], report["reason"]) == (143, "interrupted by SIGTERM")
     assert "Interrupted · exit code 143" in (folder / "report.html").read_text()
     assert log.count("report: ") == 2  # before the clean-up, which may be cut off, and after it
+
+
+def test_last_write_after_a_signal_leaves_time_for_the_notification(tmp_path, monkeypatch, caplog):
+    released = threading.Event()
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.put", lambda *_: released.wait(15))
+    report = RunReport.to(str(tmp_path), history(("flow loaded", 100, 1)))
+
+    page = report.write(Outcome(143, "interrupted by SIGTERM"), [], {})
+    released.set()
+    report.close()
+
+    assert page is None
+    assert "it took more than 5 s" in caplog.text
 
 
 def test_report_command_prints_the_last_page(tmp_path):

@@ -35,10 +35,12 @@ log = logging.getLogger(__name__)
 PAGE = "report.html"
 PERFORMANCE = "performance_report.html"
 WRITE_SECONDS = 120
-# Kubernetes gives a pod that is told to end 30 seconds for all: this, twice at most, logs, and the workers' deletion.
+# Kubernetes gives a pod that is told to end 30 seconds for all: this, three times at most, logs, the deletion of the
+# workers, and the notification.
 INTERRUPTED_SECONDS = 5
+INTERRUPTED = (130, 143)
 # The exit codes after which a Job tries again.
-TRIED_AGAIN = (3, 4, 130, 143)
+TRIED_AGAIN = (3, 4, *INTERRUPTED)
 
 
 class RunReport:
@@ -79,7 +81,7 @@ class RunReport:
         self, outcome: Outcome, workers: list[Worker], spent: Mapping[str, float], *, interrupted: bool = False
     ) -> str | None:
         """Write all that there is so far, and copy it over what was written before; return where the page is."""
-        seconds = INTERRUPTED_SECONDS if interrupted else WRITE_SECONDS
+        seconds = INTERRUPTED_SECONDS if outcome.exit_code in INTERRUPTED else WRITE_SECONDS
         errors: list[str] = []
         pages: list[str] = []
         if not interrupted:
