@@ -47,11 +47,13 @@ def _command(command: click.Command, parent: click.Context) -> str:
     context = click.Context(command, info_name=command.name, parent=parent)
     usage = " ".join(command.collect_usage_pieces(context))
     options, like_run = _options(command)
-    rows = "\n".join(_option(each, context) for each in options)
-    return (
+    rows = "".join(f"{_option(each, context)}\n" for each in options)
+    table = f"| option, variable | default | meaning |\n|---|---|---|\n{rows}" if rows else ""
+    text = (
         f"## {command.name}\n\n    dask-flow {command.name} {usage}\n\n{_paragraphs(command.help or '')}\n\n"
-        f"{_epilog(command.epilog)}{like_run}| option, variable | default | meaning |\n|---|---|---|\n{rows}\n"
+        f"{_epilog(command.epilog)}{like_run}{table}"
     )
+    return f"{text.rstrip()}\n"
 
 
 def _options(command: click.Command) -> tuple[list[click.Option], str]:
@@ -59,7 +61,7 @@ def _options(command: click.Command) -> tuple[list[click.Option], str]:
     options = [each for each in command.params if isinstance(each, click.Option)]
     runs = {each.name: each.opts[0] for each in cli.run.params if isinstance(each, click.Option)}
     own = [each for each in options if each.name not in runs]
-    if command is cli.run or len(own) > len(options) / 2:
+    if command is cli.run or not own or len(own) > len(options) / 2:
         return options, ""
     lacking = [f"`{option}`" for name, option in runs.items() if name not in {each.name for each in options}]
     but = f", but for {', '.join(lacking)}" if lacking else ""

@@ -29,8 +29,9 @@ def inbox():
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
+            server.paths.append(self.path)
             server.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            server.released.wait(server.delay)
+            server.released.wait(100 if "slow" in self.path else server.delay)
             with contextlib.suppress(ConnectionError):
                 self.send_response(server.status)
                 self.end_headers()
@@ -39,7 +40,8 @@ def inbox():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.messages, server.delay, server.status, server.released = [], 0, 200, threading.Event()
+    server.messages, server.paths, server.delay, server.status = [], [], 0, 200
+    server.released = threading.Event()
     server.url = f"json://user:{SECRET}@127.0.0.1:{server.server_port}/hook"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -100,6 +102,33 @@ def test_several_are_told_where_the_report_is(tmp_path, inbox):
     (page,) = report.glob("*/report.html")
     assert f"Report: {page}" in inbox.messages[0]["message"]
     assert SECRET not in "".join(path.read_text() for path in report.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("by", ["variable", "option", "usage error"])
+def test_comments_and_commas_are_no_part_of_urls(tmp_path, inbox, by):
+    text = f"# ops channel, #ops\n{inbox.url}/1, {inbox.url}/2,{inbox.url}/3\n\n  # and\n{inbox.url}/4,\n"
+    variables = {} if by == "option" else {"DASK_FLOW_NOTIFY": text}
+    args = {"option": ["--notify", text], "usage error": ["--min-workers", "many"]}.get(by, [])
+
+    done = run(tmp_path, BAD, *args, **variables)
+
+    assert done.returncode == (2 if by == "usage error" else 1), done.stderr
+    assert sorted(inbox.paths) == ["/hook/1", "/hook/2", "/hook/3", "/hook/4"]
+
+
+def test_warning_says_which_urls_failed(tmp_path, inbox):
+    refused, slow = f"json://127.0.0.1:1/{SECRET}", f"{inbox.url}/slow?rto=100"
+
+    done = run(tmp_path, GOOD, "--notify-when", "both", DASK_FLOW_NOTIFY=f"{refused} {inbox.url} {slow}")
+
+    warning = next(line for line in done.stderr.splitlines() if "not everybody" in line)
+    assert done.returncode == 0
+    assert re.search(
+        r"warning: not everybody was notified: URL 1 \(json://…\): .*sending JSON notification to •••.*"
+        r"; URL 3 \(json://…\): it took more than 10 s$",
+        warning,
+    )
+    assert "URL 2" not in warning
 
 
 def test_urls_that_apprise_refuses_end_the_run_before_it_starts_and_the_others_are_told(tmp_path, inbox):
@@ -251,4 +280,4 @@ def test_service_that_does_not_answer_is_given_up_soon_after_a_signal(tmp_path, 
 
     assert process.returncode == 143, log
     assert [each["title"].partition(":")[0] for each in inbox.messages] == ["nightly was interrupted"]
-    assert "warning: not everybody was notified: it took more than 5 s" in log
+    assert "warning: not everybody was notified: URL 1 (json://…): it took more than 5 s" in log

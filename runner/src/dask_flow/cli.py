@@ -32,6 +32,12 @@ def option(*names: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
     return click.option(*names, envvar=variable, show_envvar=True, **kwargs)
 
 
+class _Lines(click.types.StringParamType):
+    """Texts, of which an environment variable has one in each line."""
+
+    envvar_list_splitter = "\n"
+
+
 def _secrets(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -210,15 +216,16 @@ def cli() -> None:
 @option(
     "--notify",
     multiple=True,
+    type=_Lines(),
     metavar="URL",
-    help="Who is notified of the run's end, by an Apprise URL (Slack, Teams, mail, a web hook, …); may be repeated. "
-    "As it holds a secret, better DASK_FLOW_NOTIFY, URLs separated by blanks or lines.",
+    help="URL to notify when the run ends, one of Apprise's (Slack, Teams, mail, a web hook, …); may be repeated. "
+    "As it holds a secret, better DASK_FLOW_NOTIFY, URLs separated by blanks, lines or commas.",
 )
 @option(
     "--notify-when",
     type=click.Choice(NOTIFY_WHEN),
     default=NOTIFY_WHEN[0],
-    help=f"Of which ends they are notified.  [default: {NOTIFY_WHEN[0]}]",
+    help=f"When to notify: on failure, success or both.  [default: {NOTIFY_WHEN[0]}]",
 )
 @option("--log-format", type=click.Choice(LOG_FORMATS), help=f"[default: {RunSettings.log_format}]")
 @option(
@@ -337,7 +344,7 @@ def main() -> None:
             from dask_flow.report.notify import Notifier
 
             urls, when = (os.environ.get(name, "") for name in ("DASK_FLOW_NOTIFY", "DASK_FLOW_NOTIFY_WHEN"))
-            Notifier("dask-flow run", urls.split(), when).tell(Outcome(error.exit_code, error.format_message()))
+            Notifier("dask-flow run", [urls], when).tell(Outcome(error.exit_code, error.format_message()))
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(128 + signal.SIGINT)

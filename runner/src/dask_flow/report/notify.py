@@ -15,7 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any
 
@@ -43,19 +45,25 @@ LONGEST_REASON = 2000
 # What is shorter in a URL is no secret, but may be a part of any word.
 SHORTEST_SECRET = 4
 HIDDEN = "•••"
+SCHEME = "(?i:[a-z][a-z0-9+.-]*)://"
 
 
 class Notifier:
-    """Those who are to be notified, by Apprise's URLs, which hold secrets: only Apprise's own process gets them."""
+    """Those who are to be notified, by Apprise's URLs, which hold secrets: only Apprise's own process gets them.
 
-    def __init__(self, target: str = "", urls: Sequence[str] = (), when: str = NOTIFY_WHEN[0]) -> None:
-        self._target, self._urls, self._when = target, tuple(urls), when
+    A text has URLs separated by blanks, lines or commas. Its lines that begin with # are comments.
+    """
+
+    def __init__(self, target: str = "", texts: Sequence[str] = (), when: str = NOTIFY_WHEN[0]) -> None:
+        self._target, self._when = target, when
+        urls = (url for text in texts for url in _split(text))
+        self._urls = {f"URL {number} ({_scheme(url)}…)": url for number, url in enumerate(urls, 1)}
         self._checking: subprocess.Popen[str] | None = None
 
     def start_check(self) -> None:
         """Have Apprise look at the URLs, while other things go on. Connects to nothing."""
         if self._urls and find_spec("apprise"):
-            self._checking = _apprise(self._urls, subprocess.DEVNULL)
+            self._checking = _apprise(self._urls.values(), subprocess.DEVNULL)
 
     def check(self) -> None:
         """Raise InputError if Apprise is not here, or does not accept one of the URLs."""
@@ -66,11 +74,11 @@ class Notifier:
             )
         if self._checking:
             refused = {int(number) for number in self._checking.communicate()[0].split()}
-            urls, self._urls = self._urls, tuple(url for at, url in enumerate(self._urls) if at not in refused)
-            if refused:
-                names = [f"URL {at + 1} ({_scheme(urls[at])}…)" for at in sorted(refused)]
+            count, names = len(self._urls), [name for at, name in enumerate(self._urls) if at in refused]
+            self._urls = {name: url for name, url in self._urls.items() if name not in names}
+            if names:
                 raise InputError(
-                    f"--notify: Apprise does not accept {listed(names)} of {len(urls)}: there is no such service, or a "
+                    f"--notify: Apprise does not accept {listed(names)} of {count}: there is no such service, or a "
                     "part of its URL is missing; https://appriseit.com/services/ has their forms"
                 )
 
@@ -86,15 +94,14 @@ class Notifier:
             return
         seconds = INTERRUPTED_SECONDS if outcome.exit_code > INTERRUPTED else SECONDS
         until = time.monotonic() + seconds
+        problem = ""
         try:
             follows, note = _what_follows(outcome.exit_code)
             if follows:
                 log.info("nobody is notified: another attempt follows")
                 return
             message = _message(outcome, flow or _name_of(self._target), report, note)
-            problem = _send(self._urls, message, until)
-        except subprocess.TimeoutExpired:
-            problem = f"it took more than {seconds} s"
+            problem = _send(self._urls, message, until, f"it took more than {seconds} s")
         except OSError as error:
             problem = described(error)
         if problem:
@@ -151,8 +158,13 @@ def _message(outcome: Outcome, flow: str, report: str | None, note: str) -> dict
     return {"title": f"{flow} {ended}: {where}", "body": body, "notify_type": "failure" if code else "success"}
 
 
+def _split(text: str) -> list[str]:
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return re.sub(rf",+(?=\s|$|{SCHEME})", " ", "\n".join(lines)).split()
+
+
 def _scheme(url: str) -> str:
-    found = re.match(r"[a-z][a-z0-9+.-]*://", url)
+    found = re.match(SCHEME, url)
     return found[0] if found else ""
 
 
@@ -160,21 +172,37 @@ def _name_of(target: str) -> str:
     return re.split(r"[?#]", target)[0].rpartition("/")[2]
 
 
-def _send(urls: Sequence[str], message: dict[str, str], until: float) -> str:
-    """Send a message, and return what went wrong, without what is secret of the URLs."""
-    with _apprise(urls, subprocess.PIPE) as process:
+def _send(urls: Mapping[str, str], message: dict[str, str], until: float, late: str) -> str:
+    """Send a message, and return what went wrong with which URLs, without what is secret of them."""
+    with _apprise(urls.values(), subprocess.PIPE) as process:
         try:
-            _, said = process.communicate(json.dumps(message), timeout=max(1, until - time.monotonic()))
+            sent, errors = process.communicate(json.dumps(message), timeout=max(1, until - time.monotonic()))
+            unknown = f"Apprise ended with exit code {process.returncode}"
         except subprocess.TimeoutExpired:
             process.kill()
-            raise
-    if not process.returncode:
-        return ""
-    lines = (line for line in said.splitlines() if not line.startswith((" ", "Traceback")))
-    return _without_secrets(" ".join(lines), urls) or f"Apprise ended with exit code {process.returncode}"
+            sent, errors = process.communicate()
+            unknown = late
+    reasons, notified = _reasons(errors), sent.split()
+    return "; ".join(
+        f"{name}: {_without_secrets(reasons.get(str(at), ''), urls.values()) or unknown}"
+        for at, name in enumerate(urls)
+        if str(at) not in notified
+    )
 
 
-def _without_secrets(text: str, urls: Sequence[str]) -> str:
+def _reasons(errors: str) -> dict[str, str]:
+    """Return what Apprise logged by the URLs' places; lines without one, of tracebacks, belong to those before."""
+    reasons: dict[str, str] = {}
+    at = "0"
+    for line in errors.splitlines():
+        found = re.match(r"(\d+)\t", line)
+        at, text = (found[1], line[found.end() :]) if found else (at, line)
+        if not text.startswith((" ", "Traceback")):
+            reasons[at] = f"{reasons.get(at, '')} {text}".lstrip()
+    return reasons
+
+
+def _without_secrets(text: str, urls: Iterable[str]) -> str:
     """Return a text without the parts of these URLs, hosts included: that of Slack's URL is a token."""
     parts = {part for url in urls for part in re.split(r"[^\w.-]+", url.partition("://")[2])}
     for part in sorted(parts, key=len, reverse=True):
@@ -183,7 +211,7 @@ def _without_secrets(text: str, urls: Sequence[str]) -> str:
     return text
 
 
-def _apprise(urls: Sequence[str], stdin: int) -> subprocess.Popen[str]:
+def _apprise(urls: Iterable[str], stdin: int) -> subprocess.Popen[str]:
     """Start this module as a process. A signal for the group of this one does not reach it."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "dask_flow.report.notify"],
@@ -197,17 +225,37 @@ def _apprise(urls: Sequence[str], stdin: int) -> subprocess.Popen[str]:
 
 
 def _main() -> int:
-    """Send the message on the standard input to the variable's URLs; without one, print which URLs are none."""
+    """Send the message on the standard input to the variable's URLs, and print the places of those that took it.
+
+    Without a message, print the places of those that are no URLs.
+    """
     import apprise
 
-    urls, message = os.environ[VARIABLE].split("\n"), sys.stdin.read()
-    services = [apprise.Apprise.instantiate(url) for url in urls]
+    place = ContextVar("place", default=0)
+
+    def mark(record: logging.LogRecord) -> bool:
+        record.place = place.get()
+        return True
+
+    def send(at: int, service: Any) -> None:
+        place.set(at)
+        if service and apprise.Apprise([service]).notify(**json.loads(message)):
+            sys.stdout.write(f"{at}\n")
+            sys.stdout.flush()
+
+    handler = logging.StreamHandler()
+    handler.addFilter(mark)
+    logging.basicConfig(format="%(place)s\t%(message)s", level=logging.WARNING, handlers=[handler])
+    message, services = sys.stdin.read(), []
+    for at, url in enumerate(os.environ[VARIABLE].split("\n")):
+        place.set(at)
+        services.append(apprise.Apprise.instantiate(url))
     if not message:
-        sys.stdout.write(" ".join(str(number) for number, service in enumerate(services) if not service))
+        sys.stdout.write(" ".join(str(at) for at, service in enumerate(services) if not service))
         return 0
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    everybody = apprise.Apprise([service for service in services if service])
-    return 0 if everybody.notify(**json.loads(message)) and all(services) else 1
+    with ThreadPoolExecutor(len(services)) as pool:
+        list(pool.map(send, range(len(services)), services))
+    return 0
 
 
 if __name__ == "__main__":
