@@ -2,13 +2,17 @@
 
 import itertools
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+import threading
 
+import cloudpickle
 import pytest
 from dask_flow.log import described, user_traceback
+from dask_flow.sendable import sendable
 from dask_flow.text import one_line, printable
 
 NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -149,6 +153,32 @@ def test_errors_are_described_whatever_they_are():
     assert described(ValueError("two\nlines \x1b")) == r"ValueError: two lines \x1b"
 
 
+class LoadError(Exception):
+    """Cannot be unpickled, as many errors with a constructor of their own."""
+
+    def __init__(self, table, rows):
+        super().__init__(f"{table} has {rows} rows" if table else "")
+
+
+@pytest.mark.parametrize("error", [LoadError("sales", 0), LoadError("", 0), ValueError("x" * 2_000_000)])
+def test_error_that_cannot_be_sent_is_shown_as_where_it_was_raised(error):
+    sent = cloudpickle.loads(cloudpickle.dumps(sendable(error)))
+
+    assert described(sent).split("…")[0] in described(error)
+    assert user_traceback(sent)[:1000] == user_traceback(error)[:1000]
+
+
+def test_only_the_first_value_of_a_slow_type_is_waited_for():
+    end = threading.Event()
+    slow = type("Slow", (), {"__repr__": lambda _: end.wait(600)})
+    line = logging.LogRecord.getMessage
+    texts = [printable(slow()), printable(slow()), printable(logging.makeLogRecord({"msg": slow()}), form=line)]
+    end.set()
+
+    assert ["before" in text for text in texts] == [False, True, False]
+    assert printable(logging.makeLogRecord({"msg": "a line"}), form=line) == "a line"
+
+
 def run(folder, flow, *options):
     """Return what came of a run, its log, its report and the message that Kubernetes gets."""
     (folder / "flow.py").write_text(flow)
@@ -179,6 +209,7 @@ def test_texts_that_are_none_end_nothing_and_reach_nobody(tmp_path, flow, code, 
     assert max(map(len, texts)) < 20_000_000
     assert all(word in log for word in ("characters left out", "cannot be shown: RuntimeError: not bound to a session"))
     assert "KilledWorker" not in log
+    assert "RuntimeError: Un" not in log
     assert "Logging error" not in log
     assert "Traceback" in log if code else "the flow succeeded" in message
     assert len(message.encode()) <= 4096

@@ -21,16 +21,27 @@ LONGEST_ERROR, LONGEST_TEXT = 1_000_000, 10_000
 
 HARMLESS = "harmless"
 
+_namesakes: dict[tuple[str, str], type[RuntimeError]] = {}
+
 
 def sendable(error: BaseException) -> BaseException:
-    """Return an error, or one that says the same if it cannot be pickled, would be too long or has no text."""
+    """Return an error, or if it cannot be pickled, would be too long or has no text, a RuntimeError shown as it is."""
     with contextlib.suppress(Exception):
         pickled = cloudpickle.dumps(error)
         cloudpickle.loads(pickled)
         if len(pickled) <= LONGEST_ERROR and printable(error, form=_has_texts) == HARMLESS:
             return error
-    text = f"{type(error).__name__}: {printable(error, LONGEST_TEXT, str)}".removesuffix(": ")
-    return RuntimeError(text).with_traceback(error.__traceback__)
+    namesake = _namesake(type(error))(printable(error, LONGEST_TEXT, str))
+    return namesake.with_traceback(error.__traceback__)
+
+
+def _namesake(kind: type) -> type[RuntimeError]:
+    """Return a type of error that is shown as `kind` and that cloudpickle sends by value, as no module has it."""
+    names = (str(kind.__module__), kind.__qualname__)
+    if names not in _namesakes:
+        body = {"__module__": names[0], "__qualname__": names[1]}
+        _namesakes[names] = type(kind.__name__, (RuntimeError,), body)
+    return _namesakes[names]
 
 
 def _has_texts(error: BaseException) -> str:

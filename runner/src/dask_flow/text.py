@@ -34,6 +34,8 @@ SECONDS = 2
 NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SCALARS = (str, bytes, int, float, complex, bool, types.NoneType)
 COLLECTIONS = (list, tuple, set, frozenset, dict, deque, bytes, bytearray)
+GENERAL = ("builtins", "collections")
+"""Modules of types whose values are slow by what is in them, so that others may be fast."""
 
 _too_slow: set[type] = set()
 
@@ -89,8 +91,8 @@ def _formed(value: Any, form: Callable[[Any], str]) -> str:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(_form_in, texts, value, form), daemon=True)
     thread.start()
     thread.join(SECONDS)
-    if not texts and isinstance(value, BaseException) and type(value).__module__ != "builtins":
-        _too_slow.add(type(value))  # of others there are few, of an error's kind there may be one for each item
+    if not texts and not isinstance(value, logging.LogRecord) and type(value).__module__ not in GENERAL:
+        _too_slow.add(type(value))  # there may be one for each item
     return texts[0] if texts else _not_shown(value, f"it takes more than {SECONDS} s")
 
 
