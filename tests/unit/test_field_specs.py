@@ -235,6 +235,8 @@ def test_dasks_command_is_brought_up_to_date_wherever_it_stands(container, expec
         ["bash", "--login", "-o", "pipefail", "-ec"],
         ["bash", "-ceo", "pipefail"],
         ["/usr/bin/tini", "--", "/usr/bin/env", "zsh", "-c"],
+        ["bash", "--rcfile", "/etc/profile", "-c"],
+        ["bash", "--init-file", "/etc/profile", "-lc"],
     ],
 )
 def test_shell_is_recognised_in_every_common_form(start):
@@ -255,6 +257,9 @@ def test_shell_is_recognised_in_every_common_form(start):
             "set -e\nexec dask worker \\\n  --nthreads 2 ADDED\n",
         ),
         ("dask worker > /tmp/log 2>&1", "dask worker > /tmp/log 2>&1 ADDED"),
+        ("serve & exec dask worker", "serve & exec dask worker ADDED"),
+        ("dask worker && echo end", "dask worker ADDED && echo end"),
+        ("dask worker --nthreads $N --memory-limit `mem`", "dask worker --nthreads $N --memory-limit `mem` ADDED"),
         ("dask worker 2>&1 | tee log", "dask worker 2>&1 ADDED | tee log"),
         ("(cd /x && dask worker) # for ever", "(cd /x && dask worker ADDED) # for ever"),
         ("if true; then dask-worker; fi", "if true; then dask worker ADDED; fi"),
@@ -278,6 +283,9 @@ def test_runs_options_reach_dask_in_a_shells_text(text, expected):
     [
         "/start.sh",
         "dask worker & wait; dask worker & wait",
+        "dask worker & exec dask worker",
+        "for i in 1 2; do dask-worker & done; wait",
+        "(dask worker) &\nwait",
         "cat <<EOF\ndask worker\nEOF",
         "dask worker 'x",
         'start() { dask worker "$@"; }; start',
@@ -332,6 +340,17 @@ def test_dasks_container_is_the_one_that_runs_dask_else_the_one_of_its_name(cont
         ({"containers": [{"args": ["dask worker"]}]}, 'write ["dask", "worker"]'),
         ({"containers": [{"args": ["dask", "worker --nthreads 2"]}]}, 'write ["worker", "--nthreads", "2"]'),
         ({"containers": [{"args": ["dask", "worker", "--nthreads 2"]}]}, 'write ["--nthreads", "2"]'),
+        ({"containers": [{"args": ["tini -- dask-worker"]}]}, 'write ["tini", "--", "dask-worker"]'),
+        ({"containers": [{"args": ["exec dask-worker --nthreads 1"]}]}, 'write ["dask-worker", "--nthreads", "1"]'),
+        ({"containers": [{"args": ["/a.sh python -m distributed.cli.dask_worker"]}]}, 'write ["/a.sh", "python", "-m"'),
+        ({"containers": [{"args": ["conda", "run -n env dask worker"]}]}, 'write ["run", "-n", "env", "dask"'),
+        (
+            {"containers": [{"args": ["dask-worker", "--nthreads", "2 --no-dashboard"]}]},
+            'write ["2", "--no-dashboard"]',
+        ),
+        ({"containers": [{"args": ["--nthreads", "2 --no-dashboard"]}]}, 'write ["2", "--no-dashboard"]'),
+        ({"containers": [{"args": ["dask", "worker", "--nthreads", "many"]}]}, "has --nthreads many: give a whole"),
+        ({"containers": [{"args": ["dask-worker", "--memory-limit=4 gigs"]}]}, "has --memory-limit 4 gigs: give"),
         ({"containers": [{"args": ["dask", "worker", "--local-directory", "$TMP"]}]}, "write $(TMP)"),
         (
             {"containers": [{"args": ["dask", "worker", "--nworkers", "²"]}]},
@@ -393,5 +412,5 @@ def test_pod_template_inside_of_something_else_is_refused_with_what_to_copy(spec
         pod_of(spec)
 
     (problem,) = str(caught.value).splitlines()
-    assert problem.startswith("spec.yaml:")
-    assert f"copy what is below {advice} into a file of its own" in problem
+    assert problem.startswith("spec.yaml:1: this is a")
+    assert problem.endswith(f", not a Pod; copy metadata: and spec: of {advice} into a file of its own")

@@ -42,6 +42,8 @@ def test_auto_cluster_is_static_with_an_address_pods_in_kubernetes_else_local(gi
         ({"min_workers": 0}, "--min-workers must be a whole number from 1 to 150000, not 0"),
         ({"min_workers": int("9" * 20)}, "--min-workers must be a whole number from 1 to 150000, not 9999"),
         ({"max_workers": -1}, "--max-workers must be a whole number from 1 to 150000, not -1"),
+        ({"queue_name": "Team A"}, "--queue-name must be the name of a LocalQueue, up to 63 .* not 'Team A'"),
+        ({"queue_name": "a" * 64}, "--queue-name must be the name of a LocalQueue, up to 63"),
         ({"startup_timeout": 0.0}, "--startup-timeout must be a number of seconds above 0, not 0"),
         ({"timeout": -1.0}, "--timeout must be a number of seconds above 0, not -1"),
         ({"cluster": "static"}, "--cluster static needs --address"),

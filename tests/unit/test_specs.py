@@ -15,7 +15,8 @@ PARAMS = parse_params(None, ["n=7", "of={a: b}"])
 VARIABLES = {"image": "example.org/flow:1", "namespace": "jobs", "run": "nightly", "flow": "sums", "params": PARAMS}
 VARIABLES["env"] = os.environ
 AS_TEXT = (
-    "a spec is a Jinja2 template, where {{ '{%' }} stands for the text {%, {{ '{#' }} for {#, and ${{ '{#' }} for ${#"
+    "a spec is a Jinja2 template: write a variable as {{ name }}, "
+    "{{ '{%' }} for the text {%, {{ '{#' }} for {#, and ${{ '{#' }} for ${#"
 )
 
 
@@ -90,7 +91,7 @@ def test_jobs_pod_template_is_the_schedulers():
     assert template.pod["metadata"] == {"labels": {"foo": "bar"}}
     assert template.pod["spec"]["containers"] == [{"name": "flow", "image": "scheduler:1"}]
     assert len(template.warnings) == 2
-    assert "here the pod runs dask scheduler" in template.warnings[1]
+    assert template.warnings[1].endswith("the Job's command (/bin/sh …) is replaced by dask scheduler")
 
 
 def test_address_and_name_that_the_run_decides_are_left_out():
@@ -164,6 +165,11 @@ def test_line_is_said_to_be_of_the_rendered_spec_if_it_may_not_be_the_files(tmp_
         (
             "kind: Deployment\nspec: {}",
             "worker_spec.yaml:1: kind is 'Deployment'; a worker spec must be a Pod manifest",
+        ),
+        ("kind: pod\nspec: {}", "worker_spec.yaml:1: kind is 'pod'; did you mean 'Pod'?"),
+        (
+            "a: '}}'\nb: {{ 1 }",
+            "worker_spec.yaml:2: unexpected '}'; a spec is a Jinja2 template: write",
         ),
         ("a: b\nkind: Job", "worker_spec.yaml:2: kind is 'Job'; a worker spec must be a Pod manifest"),
         (

@@ -22,7 +22,7 @@ MAKERS = {
     "clusters/scheduler.py": {"_changed", "_ended"},
     "clusters/static.py": {"_wait_for_scheduler", "_refused_by_tls", "_not_reached"},
     "clusters/temporary.py": {"wait_for_worker"},
-    "dask_commands.py": {"problems", "_problems_of"},
+    "dask_commands.py": {"problems", "_bad_amounts", "_problems_of"},
     "errors.py": {"__init__"},
     "graph/model.py": {"_no_graph"},
     "kube_refusals.py": {"refusal_of", "__init__"},

@@ -30,7 +30,7 @@ import dask.system
 dask.system.CPU_COUNT = 16
 import distributed.system
 distributed.system.MEMORY_LIMIT = {limit}
-sys.argv[0] = "dask-worker"
+sys.argv[0] = "{program}"
 from distributed.cli.dask_worker import main
 main()
 """
@@ -55,7 +55,7 @@ def container_of(spec, cluster="pods"):
 
 def options(container):
     line = [*container.get("command", ()), *container["args"]]
-    words = line[line.index("worker") + 1 :]
+    words = line[next(index for index, word in enumerate(line) if word.endswith("worker")) + 1 :]
     command = click.Command("worker", params=dask_worker.main.params)
     return command.make_context("dask worker", [word for word in words if word != "--"]).params
 
@@ -95,6 +95,9 @@ LIMIT = "resources: {limits: {memory: 2Gi}}"
         (f"{{name: worker, {LIMIT}, args: [dask-worker, --memory-limit, 1GiB]}}", "1GiB"),
         (f"{{name: worker, {LIMIT}, args: [dask, worker, --memory-limit=0]}}", "0"),
         (f"{{name: worker, {LIMIT}, command: [dask, worker, --memory-limit, 1GiB], args: [--no-nanny]}}", "1GiB"),
+        # dask-cuda starts a worker for each GPU, among which it divides the limit.
+        (f"{{name: worker, {LIMIT}, args: [dask, cuda, worker]}}", "auto"),
+        (f"{{name: worker, {LIMIT}, args: [dask-cuda-worker]}}", "auto"),
         # Until the container starts, nobody knows whether something gives it a limit.
         ("{name: worker}", "auto"),
         ("{name: worker, resources: {limits: {cpu: 1}, requests: {memory: 1Gi}}}", "auto"),
@@ -126,10 +129,10 @@ def joined():
     """Start a worker's process on a node of 16 CPUs; return the memory limits that the scheduler hears of."""
     processes = []
 
-    def start(*arguments, limit=NODE, request=0):
+    def start(*arguments, limit=NODE, request=0, program="dask-worker"):
         if "--preload" not in arguments:
             register_plugins(client)
-        code = ON_A_NODE.format(limit=limit)
+        code = ON_A_NODE.format(limit=limit, program=program)
         process = subprocess.Popen(
             [sys.executable, "-c", code, cluster.scheduler_address, "--no-dashboard", *arguments],
             env={**os.environ, "DASK_FLOW_MEMORY_REQUEST": str(request)},
@@ -178,3 +181,10 @@ def test_worker_without_a_word_of_memory_takes_what_its_container_has(joined, ar
     joined.client.wait_for_workers(count, timeout=60)
 
     eventually(lambda: limits(joined.client) == [pytest.approx(believed, abs=1)] * 2 * count)
+
+
+def test_workers_of_dask_cuda_keep_the_share_of_their_gpu(joined):
+    joined("--nthreads", "1", limit=2**31, program="/opt/bin/dask-cuda-worker")
+    joined.client.wait_for_workers(1, timeout=60)
+
+    assert limits(joined.client) == [2**27] * 2

@@ -63,10 +63,15 @@ ADDRESS_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 ADDRESS = re.compile(rf"^(tcp|tls|ucx|wss?)://|{ADDRESS_VARIABLE}")
 ADDRESS_OF_VARIABLES = re.compile(rf"{ADDRESS.pattern}|:\d+$|:\$|sched|addr", re.IGNORECASE)
 NOT_EXPANDED = re.compile(r"(?<!\$)\$(?:\{(\w+)[^}]*\}|([A-Za-z_]\w*))")
-SEVERAL_WORDS = re.compile(
-    r"(\S*/)?dask(-(worker|scheduler)\s|\s+(worker|scheduler)\b)|(worker|scheduler)\s+-|--[\w-]+\s"
-)
+SEVERAL_OPTIONS = re.compile(r"--[\w-]+\s|.*\s--", re.DOTALL)
+NOT_ONE_VALUE = re.compile(r"[$`]|\s--")
+BYTES = re.compile(r"auto|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*([kmgtp]i?)?b?", re.IGNORECASE)
+AMOUNTS = {
+    "--nthreads": (re.compile(r"\d+"), "a whole number"),
+    "--memory-limit": (BYTES, "a number of bytes such as 4GiB, a fraction such as 0.5, or auto"),
+}
 
+IN_BACKGROUND = re.compile(r"(?<![&|])&(?!&)")
 PASSES_ON = re.compile(r"\$([@*]|\{[@*]\})\"?\s*$")
 SAY_ONLY = {"echo", "printf", "which", "type", "command", "pkill"}
 
@@ -138,6 +143,12 @@ class DaskCommand:
         rest = [dataclasses.replace(word, part="option") for word in rest]
         return cls(container, role, [*line[:at], *words, dataclasses.replace(zero, part="$0"), *rest], runs)
 
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is dask-cuda's, which starts a worker for each GPU."""
+        names = {word.text.rpartition("/")[2] for word in self.words if word.part == "name"}
+        return bool(names & {"cuda", "dask-cuda-worker"})
+
     def options(self) -> list[tuple[str, list[Word]]]:
         """Return the options by today's name, each with its value if that is a word of its own; '' are arguments."""
         words = [word for word in self.words if word.part == "option"]
@@ -195,6 +206,7 @@ class DaskCommand:
         for word in self.words:
             if not word.in_text:
                 yield from ((word.key, message) for message in self._problems_of(word))
+        yield from ((key, message) for message in self._bad_amounts())
         if role == "worker" and processes is not None:
             if not re.fullmatch("0*[1-9][0-9]{0,5}", processes) or int(processes) > MAX_WORKERS:
                 message = (
@@ -205,9 +217,19 @@ class DaskCommand:
             elif int(processes) > 1 and "--no-nanny" in dict(self.options()):
                 yield key, f"has --nworkers {processes}, which needs nannies; leave out --no-nanny"
 
+    def _bad_amounts(self) -> Iterator[str]:
+        for option, (form, advice) in AMOUNTS.items():
+            value = self.value(option) if self.runs == "worker" else None
+            if value is not None and not form.fullmatch(value) and not NOT_ONE_VALUE.search(value):
+                yield f"has {option} {value}: give {advice}"
+
     def _problems_of(self, word: Word) -> Iterator[str]:
-        if SEVERAL_WORDS.match(word.text) and (self.runs or not word.text.startswith("--")):
-            separate = json.dumps(word.text.split(), ensure_ascii=False)
+        words = word.text.split()
+        are_options = self.runs and word.part and SEVERAL_OPTIONS.match(word.text)
+        # The text of python -c is one word.
+        has_command = words != [word.text] and "import" not in words and any(_positions(words))
+        if are_options or has_command or re.match(r"(worker|scheduler)\s+-", word.text):
+            separate = json.dumps(words[words[0] == "exec" :], ensure_ascii=False)
             yield f"has {word.text!r}, which is one word to the program; write {separate}"
         unexpanded = NOT_EXPANDED.search(word.text) if self.runs and word.part else None
         if unexpanded:
@@ -345,6 +367,9 @@ def _marked(text: Word) -> tuple[list[Word], str] | None:
         if command and not is_end:
             commands.append((command, next(_positions([words[place].text for place in command]), None)))
     runs = [(command, at) for command, at in commands if at and words[command[0]].text not in SAY_ONLY]
+    behind = range(runs[0][0][0], len(words)) if runs else ()
+    if any(kinds[place] == "end" and IN_BACKGROUND.search(words[place].raw) for place in behind):
+        return None
     command, at = (runs if len(runs) == 1 else commands[-1:] or [([], None)])[0]
     if not at:
         return None

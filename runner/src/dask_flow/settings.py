@@ -144,6 +144,11 @@ def check(settings: RunSettings) -> None:
         seconds = getattr(settings, name)
         if seconds is not None and not 0 < seconds < math.inf:
             raise InputError(f"{option(name)} must be a number of seconds above 0, not {seconds:g}")
+    if settings.queue_name and not re.fullmatch(r"[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?", settings.queue_name):
+        raise InputError(
+            "--queue-name must be the name of a LocalQueue, up to 63 lower-case letters, digits, '-' and '.', not "
+            f"{settings.queue_name!r}"
+        )
     if settings.adaptive_wait_count < 1:
         raise InputError(f"--adaptive-wait-count must be at least 1, not {settings.adaptive_wait_count}")
     if settings.failures_allowed < 0:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 __all__ = ["index", "tokens"]
 
 SHELLS = {"sh", "ash", "bash", "dash", "ksh", "zsh"}
+VALUED = {"--rcfile", "--init-file"}
 NESTED = r"[^()]*"
 for _ in range(3):  # $(($(nproc) / 2))
     NESTED = rf"(?:[^()]|\({NESTED}\))*"
@@ -43,7 +44,7 @@ def index(texts: Sequence[str]) -> int | None:
     while at < len(texts) and texts[at][:1] in {"-", "+"}:
         letters = texts[at][1:] if texts[at][1:2] != "-" else ""
         is_command |= "c" in letters
-        at += 2 if "o" in letters.lower() else 1  # -o pipefail
+        at += 2 if "o" in letters.lower() or texts[at] in VALUED else 1  # -o pipefail
     return at if is_command and at < len(texts) else None
 
 

@@ -13,12 +13,15 @@ from typing import Any
 from dask_flow.dask_commands import DaskCommand, choose, dask_command, dask_container, mentioned
 from dask_flow.errors import InputError
 from dask_flow.settings import RunSettings
+from dask_flow.wording import article, maybe, near
 
 __all__ = ["Manifest", "PodTemplate", "Templates", "parse_spec", "read_templates"]
 
 Manifest = dict[str, Any]
 
-HOW_TO_WRITE_TEXT = "where {{ '{%' }} stands for the text {%, {{ '{#' }} for {#, and ${{ '{#' }} for ${#"
+HOW_TO_WRITE_TEXT = (
+    "write a variable as {{ name }}, {{ '{%' }} for the text {%, {{ '{#' }} for {#, and ${{ '{#' }} for ${#"
+)
 DASK_ARGS = {
     "worker": ["dask", "worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"],
     "scheduler": ["dask", "scheduler"],
@@ -112,7 +115,7 @@ def parse_spec(text: str, path: Path, role: str = "worker") -> PodTemplate:
     container = dask_container(pod, role)
     if kind == "Job" and not mentioned(container) and (container.keys() & {"command", "args"}):
         program = [*container.pop("command", []), *container.pop("args", [])][0]
-        warnings.append(f"{program} … started the flow's run of old; here the pod runs {' '.join(DASK_ARGS[role])}")
+        warnings.append(f"the Job's command ({program} …) is replaced by {' '.join(DASK_ARGS[role])}")
     warnings += DaskCommand.of(container, role).modernise()
     return PodTemplate(pod, role, replicas, tuple(f"{path}: {warning}" for warning in warnings))
 
@@ -125,17 +128,28 @@ def _checked(text: str, path: Path, role: str) -> tuple[Manifest, str]:
     kind = document.data.get("kind", "Pod")
     inner = sorted(_templates_in(document.data, ()), key=lambda place: role not in "-".join(place))
     if kind not in (("Pod", "Job") if role == "scheduler" else ("Pod",)) or ("spec" not in document.data and inner):
-        accepted = "a Pod or a Job manifest" if role == "scheduler" else "a Pod manifest (kind: Pod)"
-        copied = f"; copy what is below {'.'.join(inner[0])} into a file of its own" if inner else ""
-        place = ("kind",) if "kind" in document.data else inner[0]
-        raise InputError(
-            f"{path}:{document.line(place)}: {'.'.join(place)} is {document.data.get('kind', 'not of a Pod')!r}; "
-            f"a {role} spec must be {accepted}, or a pod template without kind{copied}"
-        )
+        place = f"{path}:{document.line(('kind',) if 'kind' in document.data else inner[0])}"
+        raise _not_a_pod(document.data, place, role, inner)
     found = pod_check.problems(document, str(path), kind, _command_line_problems(document.data, kind, role))
     if found:
         raise InputError("\n".join(found))
     return document.data, kind
+
+
+def _not_a_pod(manifest: Manifest, place: str, role: str, templates: list[tuple[str, ...]]) -> InputError:
+    """Return what to say of a manifest that is no pod's; `templates` are the keys of the pod templates in it."""
+    if templates:
+        of_dask = templates[0][0] in {"kubernetes", "pod_template"}
+        what = article(str(manifest.get("kind", "Dask configuration" if of_dask else "manifest without kind")))
+        key = ".".join(templates[0])
+        return InputError(
+            f"{place}: this is {what}, not a Pod; copy metadata: and spec: of {key} into a file of its own"
+        )
+    kind = str(manifest["kind"])
+    accepted = "a Pod or a Job manifest" if role == "scheduler" else "a Pod manifest (kind: Pod)"
+    guess = near(kind, ["Pod", "Job"] if role == "scheduler" else ["Pod"])
+    advice = maybe(guess) or f"; a {role} spec must be {accepted}, or a pod template without kind"
+    return InputError(f"{place}: kind is {kind!r}{advice}")
 
 
 def _templates_in(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -210,7 +224,7 @@ def _rendered(text: str, path: Path, variables: Mapping[str, Any]) -> str:
         return environment.from_string(text).render(given)
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
-            f"{path}:{error.lineno}: {error.message}; a spec is a Jinja2 template, {HOW_TO_WRITE_TEXT}"
+            f"{path}:{error.lineno}: {error.message}; a spec is a Jinja2 template: {HOW_TO_WRITE_TEXT}"
         ) from error
     except Exception as error:
         # Jinja2 rewrites its tracebacks, so that they lead to lines of the template.

@@ -32,8 +32,10 @@ def take_whole_memory(server: Worker | Nanny) -> int | None:
     """Have a worker, or those that a nanny starts, use what the container has; return it, if that changed it.
 
     Dask's own choice is a share by threads of the node's CPUs, of a container's limit too. Any other was made by the
-    user.
+    user, or by dask-cuda, which divides the limit among the GPUs.
     """
+    if Path(sys.argv[0]).name == "dask-cuda-worker" or sys.argv[1:2] == ["cuda"]:
+        return None
     manager = server.memory_manager
     threads = server.nthreads if isinstance(server, Nanny) else server.state.nthreads
     auto = parse_memory_limit("auto", threads, logger=log)
