@@ -59,6 +59,7 @@ def at(waits=True, **workers):
         (at(a=worker("paused", ready=1), b=worker("paused")), True),
         (at(a=worker("paused", ready=1), b=worker("running", memory=1)), True),
         (at(a=worker("paused", executing=1)), False),
+        (at(a=worker("paused", **{"long-running": 1})), False),  # a task that has seceded, as with worker_client
         (at(a=worker("paused"), b=worker("running", executing=1)), False),
         (at(a=worker("paused"), b=worker("running", fetch=1)), False),
         (at(a=worker("running", ready=1)), False),

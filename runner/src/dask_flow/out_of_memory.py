@@ -33,7 +33,9 @@ MOST_NAMES = 3
 # A nanny's event may come after the news of the death, and belongs to no death of long ago.
 EVENT_SECONDS = 2
 RECENT_SECONDS = 60
-# The states of tasks that a worker has still to run.
+# The states of tasks that a worker computes, of which one that has seceded, as with worker_client, is long-running, and
+# of those that it has still to run.
+COMPUTING = ("executing", "long-running")
 UPCOMING = ("ready", "constrained", "waiting", "fetch", "flight")
 
 
@@ -57,7 +59,7 @@ class Look:
     def at_a_standstill(self) -> bool:
         """Whether the run waits, nobody computes or is about to, and a worker that could is paused."""
         others = [each for each in self.workers.values() if each["status"] != "paused"]
-        busy = _tasks(self.workers.values(), ("executing",)) or _tasks(others, UPCOMING)
+        busy = _tasks(self.workers.values(), COMPUTING) or _tasks(others, UPCOMING)
         return self.waits and bool(self.paused) and not busy
 
     @property
