@@ -23,6 +23,7 @@ __all__ = ["RunCluster"]
 
 # The kubelet's own rule for a container that crashes: after ten minutes of running, what was before is forgotten.
 FORGIVEN_SECONDS = 600
+LOOK_SECONDS = 1
 
 
 class RunCluster:
@@ -76,17 +77,23 @@ class RunCluster:
                 self._joined(msg["workers"])
             super()._update_worker_status(op, msg)  # type: ignore[misc]
             if op == "remove" and not self.scheduler_info["workers"]:
-                self.loop.call_later(self._startup_timeout, self._still_none, self._joins)
+                self.loop.call_later(LOOK_SECONDS, self._still_none, self._joins, self._startup_timeout)
 
-    def _still_none(self, joins: int) -> None:
-        """Say that the cluster is lost if no worker has joined since there were so many joins."""
-        if joins == self._joins and self.status == Status.running:
-            if self.objects.await_admission("worker"):
-                self.loop.call_later(self._startup_timeout, self._still_none, joins)
-                return
-            last = self.last_problem.text if self.last_problem else "nothing is known of why"
-            seen = "; ".join(self.objects.problems()) or last
-            self._lose(f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {seen}")
+    def _still_none(self, joins: int, left: float) -> None:
+        """Look until a worker has joined since there were so many joins; say that the cluster is lost if none does.
+
+        `left` is how many seconds were left at the last look; those in a queue do not count.
+        """
+        if joins != self._joins or self.status != Status.running:
+            return
+        if not self.objects.await_admission("worker"):
+            left -= LOOK_SECONDS
+        if left > 0:
+            self.loop.call_later(LOOK_SECONDS, self._still_none, joins, left)
+            return
+        last = self.last_problem.text if self.last_problem else "nothing is known of why"
+        problems = "; ".join(self.objects.problems()) or last
+        self._lose(f"all workers are gone, and no other joined within {self._startup_timeout:g} s: {problems}")
 
     def _joined(self, workers: dict[str, Any]) -> None:
         self._joins += len(workers)
