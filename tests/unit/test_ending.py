@@ -101,3 +101,21 @@ def test_dead_scheduler_is_not_asked_and_no_pod_is_made_when_the_cluster_is_lost
     assert ended.exit_code == 4
     assert ended.reason.startswith("1 worker pods ended by the same cause, exit code")
     assert len(cluster.processes) == 1
+
+
+def test_cluster_that_hears_no_more_of_its_workers_is_lost(cluster, tmp_path):
+    over = tmp_path / "over"
+    text = f"""
+import pathlib, time
+def main(client):
+    client.cluster.loop.add_callback(client.cluster._watch_worker_status_comm.abort)
+    while not pathlib.Path({str(over)!r}).exists():
+        time.sleep(0.1)
+"""
+
+    ended = outcome(tmp_path, text, tls=False, timeout=60.0)
+    over.touch()
+    eventually(lambda: "DASK_SCHEDULER_ADDRESS" not in os.environ, 60)
+
+    assert ended.exit_code == 4
+    assert ended.reason == "the connection to the Dask scheduler that tells of its workers broke off"

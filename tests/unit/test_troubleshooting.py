@@ -18,7 +18,7 @@ LEAST_LETTERS = 4
 MAKERS = {
     "clusters/operator_objects.py": {"NOT_INSTALLED"},
     "out_of_memory.py": {"_text", "killed_for_memory"},
-    "clusters/run_cluster.py": {"_count", "_still_none", "scheduler_died"},
+    "clusters/run_cluster.py": {"_count", "_still_none", "_unheard", "scheduler_died"},
     "clusters/scheduler.py": {"_changed", "_ended"},
     "clusters/static.py": {"_wait_for_scheduler", "_refused_by_tls", "_not_reached"},
     "clusters/temporary.py": {"wait_for_worker"},

@@ -24,6 +24,7 @@ __all__ = ["RunCluster"]
 # The kubelet's own rule for a container that crashes: after ten minutes of running, what was before is forgotten.
 FORGIVEN_SECONDS = 600
 LOOK_SECONDS = 1
+LAST_WORD_SECONDS = 5
 
 
 class RunCluster:
@@ -67,9 +68,17 @@ class RunCluster:
         self._on_lost(ClusterLostError(reason))
 
     async def _watch_worker_status(self, comm: Any) -> None:
-        """Listen to the scheduler; without it no pod could join."""
+        """Listen to the scheduler; without that no pod that joins or ends would be known of.
+
+        Who knows why, such as the scheduler's watch, may say it first.
+        """
         await super()._watch_worker_status(comm)  # type: ignore[misc]
         self.objects.lost = True
+        self.loop.call_later(LAST_WORD_SECONDS, self._unheard)
+
+    def _unheard(self) -> None:
+        if self.status == Status.running:
+            self._lose("the connection to the Dask scheduler that tells of its workers broke off")
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         with logged("what the scheduler says of workers"):
