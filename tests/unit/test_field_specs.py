@@ -217,6 +217,16 @@ def test_option_that_the_run_decides_goes_with_its_value(words, rest, left_out):
         ),
         ({"command": ["/bin/sh", "-c", '/start.sh "$@"']}, ["/bin/sh", "-c", '/start.sh "$@"', "--"]),
         ({"command": ["bash", "/start.sh", "dask-worker"]}, ["bash", "/start.sh", "dask", "worker"]),
+        ({"args": ["--local-directory", "/tmp/dask-worker"]}, ["--local-directory", "/tmp/dask-worker"]),
+        ({"args": ["/start.sh", "--keep=1", "/data/dask-worker"]}, ["/start.sh", "--keep=1", "/data/dask-worker"]),
+        (
+            {"command": ["bash", "-c", 'exec dask worker "$@" --nthreads 2'], "args": ["--", "tcp://a:1"]},
+            ["bash", "-c", 'exec dask worker "$@" --nthreads 2', "--"],
+        ),
+        (
+            {"command": ["sh", "-c", 'exec "$@"', "--", "dask-worker", "a:1", "--protocol", "tcp"]},
+            ["sh", "-c", 'exec "$@"', "--", "dask", "worker"],
+        ),
     ],
 )
 def test_dasks_command_is_brought_up_to_date_wherever_it_stands(container, expected):
@@ -320,6 +330,7 @@ def test_operators_name_of_a_worker_reaches_dask_in_a_shells_text():
         ([{"name": "log"}, {"name": "a", "command": ["sh", "-c", "exec dask-worker"]}], "a"),
         ([{"name": "log", "args": ["dask", "scheduler"]}, {"name": "a", "args": ["dask", "worker"]}], "a"),
         ([{"image": "own"}, {"name": "log"}], "worker"),
+        ([{"name": "log", "args": ["tail", "-F", "/var/log/dask-worker"]}, {"name": "worker"}], "worker"),
     ],
 )
 def test_dasks_container_is_the_one_that_runs_dask_else_the_one_of_its_name(containers, name):

@@ -98,6 +98,8 @@ LIMIT = "resources: {limits: {memory: 2Gi}}"
         # dask-cuda starts a worker for each GPU, among which it divides the limit.
         (f"{{name: worker, {LIMIT}, args: [dask, cuda, worker]}}", "auto"),
         (f"{{name: worker, {LIMIT}, args: [dask-cuda-worker]}}", "auto"),
+        # A script may have a limit of its own.
+        (f"{{name: worker, {LIMIT}, args: [/start.sh]}}", "auto"),
         # Until the container starts, nobody knows whether something gives it a limit.
         ("{name: worker}", "auto"),
         ("{name: worker, resources: {limits: {cpu: 1}, requests: {memory: 1Gi}}}", "auto"),

@@ -72,7 +72,8 @@ AMOUNTS = {
 }
 
 IN_BACKGROUND = re.compile(r"(?<![&|])&(?!&)")
-PASSES_ON = re.compile(r"\$([@*]|\{[@*]\})\"?\s*$")
+PASSES_ON = re.compile(r"\$([@*]|\{[@*]\})")
+ENDS_SO = re.compile(rf"{PASSES_ON.pattern}\"?\s*$")
 SAY_ONLY = {"echo", "printf", "which", "type", "command", "pkill"}
 
 
@@ -138,10 +139,12 @@ class DaskCommand:
         words, runs = _marked(text) or ([dataclasses.replace(text, in_text=True)], None)
         dasks = "".join(word.raw for word in words if word.part) if runs else text.text
         zero, *rest = line[at + 1 :] or [dataclasses.replace(line[-1], text="--", raw="--")]
-        if not PASSES_ON.search(dasks):
+        if not (PASSES_ON if runs else ENDS_SO).search(dasks):
             return cls(container, role, [*line[:at], *words, *line[at + 1 :]], runs, closed=not runs)
-        rest = [dataclasses.replace(word, part="option") for word in rest]
-        return cls(container, role, [*line[:at], *words, dataclasses.replace(zero, part="$0"), *rest], runs)
+        start, end, behind = (0, 0, None) if runs else next(_positions([word.text for word in rest]), (0, 0, None))
+        parts = [""] * start + ["name"] * (end - start) + ["option"] * (len(rest) - end)
+        rest = [dataclasses.replace(word, part=part) for word, part in zip(rest, parts, strict=True)]
+        return cls(container, role, [*line[:at], *words, dataclasses.replace(zero, part="$0"), *rest], runs or behind)
 
     @property
     def is_cuda(self) -> bool:
@@ -346,11 +349,15 @@ def _line(container: Mapping[str, Any]) -> list[Word]:
 
 
 def _positions(texts: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield where the words of a Dask command begin and end, and its role."""
+    """Yield where the words of a Dask command begin and end, and its role: no value of an option, no other path."""
     for start, text in enumerate(texts):
+        folder, _, name = text.rpartition("/")
+        is_value = start and texts[start - 1] in OF_ANOTHER_PROGRAM | VALUED
+        if is_value or (folder and not folder.endswith("bin")):
+            continue
         for command, role in COMMANDS.items():
-            words = (text.rpartition("/")[2], *texts[start + 1 : start + len(command)])
-            if words == command and not (start and texts[start - 1] in OF_ANOTHER_PROGRAM):
+            words = (name, *texts[start + 1 : start + len(command)])
+            if words == command:
                 yield start, start + len(command), role
 
 

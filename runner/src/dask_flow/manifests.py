@@ -308,12 +308,13 @@ def _fill_command(container: Manifest, role: str, name: str, settings: RunSettin
 def _fill_memory(container: Manifest, workers: int) -> None:
     """Give workers equal shares of their container's limit; Dask's own is by the threads and the node's CPUs.
 
-    Of a container without one, see clusters/memory.py: a LimitRange may add it. dask-cuda divides the limit itself.
+    Of a container without one, see clusters/memory.py: a LimitRange may add it. dask-cuda divides the limit itself. A
+    script may have a limit of its own.
     """
     command = DaskCommand.of(container, "worker")
     if command.is_cuda:
         return
-    if container.get("resources", {}).get("limits", {}).get("memory"):
+    if command.runs and container.get("resources", {}).get("limits", {}).get("memory"):
         command.add({"--memory-limit": str(1 / workers)})
     elif command.value("--memory-limit") is None:
         request = {"resourceFieldRef": {"resource": "requests.memory"}}
