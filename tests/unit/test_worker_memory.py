@@ -99,7 +99,7 @@ LIMIT = "resources: {limits: {memory: 2Gi}}"
         (f"{{name: worker, {LIMIT}, args: [dask, cuda, worker]}}", "auto"),
         (f"{{name: worker, {LIMIT}, args: [dask-cuda-worker]}}", "auto"),
         # A script may have a limit of its own.
-        (f"{{name: worker, {LIMIT}, args: [/start.sh]}}", "auto"),
+        (f"{{name: worker, {LIMIT}, args: [/opt/start-worker]}}", "auto"),
         # Until the container starts, nobody knows whether something gives it a limit.
         ("{name: worker}", "auto"),
         ("{name: worker, resources: {limits: {cpu: 1}, requests: {memory: 1Gi}}}", "auto"),
