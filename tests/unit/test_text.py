@@ -179,6 +179,19 @@ def test_only_the_first_value_of_a_slow_type_is_waited_for():
     assert printable(logging.makeLogRecord({"msg": "a line"}), form=line) == "a line"
 
 
+def test_text_that_only_this_thread_has_or_without_another_thread_is_shown(monkeypatch):
+    here = threading.get_ident()
+    own = type("Own", (), {"__repr__": lambda _: "mine" if threading.get_ident() == here else 1 / 0})
+
+    assert printable(own()) == "mine"
+
+    def no_more_threads(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    assert printable(own()) == "mine"
+
+
 def run(folder, flow, *options):
     """Return what came of a run, its log, its report and the message that Kubernetes gets."""
     (folder / "flow.py").write_text(flow)

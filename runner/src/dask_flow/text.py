@@ -87,20 +87,28 @@ def _formed(value: Any, form: Callable[[Any], str]) -> str:
             return form(value)
         except Exception as error:  # such as of an integer of 5,000 digits
             return _not_shown(value, error)
-    texts: list[str] = []
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(_form_in, texts, value, form), daemon=True)
-    thread.start()
-    thread.join(SECONDS)
-    if not texts and not isinstance(value, logging.LogRecord) and type(value).__module__ not in GENERAL:
-        _too_slow.add(type(value))  # there may be one for each item
-    return texts[0] if texts else _not_shown(value, f"it takes more than {SECONDS} s")
-
-
-def _form_in(texts: list[str], value: Any, form: Callable[[Any], str]) -> None:
+    results: list[str | BaseException] = []
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(_form_in, results, value, form), daemon=True)
     try:
-        texts.append(str.__str__(form(value)))
+        thread.start()
+        thread.join(SECONDS)
+    except RuntimeError as error:  # no thread can be started any more
+        results.append(error)
+    if not results:
+        if not isinstance(value, logging.LogRecord) and type(value).__module__ not in GENERAL:
+            _too_slow.add(type(value))  # there may be one for each item
+        return _not_shown(value, f"it takes more than {SECONDS} s")
+    if isinstance(results[0], BaseException):  # it may belong to this thread, as a connection of SQLite's does
+        results.clear()
+        _form_in(results, value, form)
+    return results[0] if isinstance(results[0], str) else _not_shown(value, results[0])
+
+
+def _form_in(results: list[str | BaseException], value: Any, form: Callable[[Any], str]) -> None:
+    try:
+        results.append(str.__str__(form(value)))
     except BaseException as error:  # even one that would end the process
-        texts.append(_not_shown(value, error))
+        results.append(error)
 
 
 def _not_shown(value: Any, why: Any) -> str:
