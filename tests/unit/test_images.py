@@ -464,8 +464,9 @@ def test_failed_build_says_why(tmp_path, output, said):
     assert done.stdout == ""
 
 
-def test_refused_push_names_the_registry_and_how_to_log_in(tmp_path):
-    builder(tmp_path, "docker", "if 'push' in words: print('denied: requested access'); sys.exit(1)")
+@pytest.mark.parametrize("output", ["denied: requested access", "127.0.0.1:5401/etl: denied: requested access"])
+def test_refused_push_names_the_registry_and_how_to_log_in(tmp_path, output):
+    builder(tmp_path, "docker", f"if 'push' in words: print({output!r}); sys.exit(1)")
 
     done, _ = build(tmp_path, write(tmp_path, flow()), code=2)
 

@@ -166,6 +166,23 @@ def test_lack_of_apprise_ends_the_run_before_it_starts(tmp_path, inbox):
 
 
 @pytest.mark.parametrize(
+    ("module", "text", "code", "part"),
+    [
+        ("sitecustomize", "print('1 hello 0')", 0, "the flow succeeded"),
+        ("apprise", "raise ImportError('half')", 2, "Apprise ended with exit code 1: ImportError: half"),
+    ],
+)
+def test_only_apprise_says_which_urls_it_refuses(tmp_path, module, text, code, part):
+    (tmp_path / f"{module}.py").write_text(text)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+
+    done = run(tmp_path, "def main(): ...\n", DASK_FLOW_NOTIFY="json://localhost:9", PYTHONPATH=path)
+
+    assert done.returncode == code, done.stderr
+    assert part in done.stderr
+
+
+@pytest.mark.parametrize(
     ("status", "port", "problem"),
     [(500, None, "error=500"), (200, 1, "sending JSON notification to •••")],
     ids=["refused", "nobody"],

@@ -16,7 +16,7 @@ __all__ = ["of_build", "of_loading_here", "of_push"]
 SHOWN_LINES = 10
 NO_ENTRYPOINT = re.compile(r"dask-flow-entrypoint.*(not found|no such file)", re.IGNORECASE)
 REFUSED = re.compile(
-    r"(unauthorized|authentication required|no basic auth|denied|invalid username|40[13]\b).*", re.IGNORECASE
+    r"(unauthorized|authentication required|no basic auth|denied|invalid username|\b40[13]\b).*", re.IGNORECASE
 )
 MISSING = re.compile(r"(.+: no module named '((?!prefect\b|dask_flow\b)\w+)[^']*')")
 

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import unquote
 
 from dask_flow.errors import DaskFlowError, InputError
 from dask_flow.history import process_start
@@ -45,6 +46,7 @@ LONGEST_REASON = 2000
 # What is shorter in a URL is no secret, but may be a part of any word.
 SHORTEST_SECRET = 4
 HIDDEN = "•••"
+REFUSED = "refused: "
 SCHEME = "(?i:[a-z][a-z0-9+.-]*)://"
 
 
@@ -73,7 +75,12 @@ class Notifier:
                 "EXTRA_PIP_PACKAGES=apprise in flow.env"
             )
         if self._checking:
-            refused = {int(number) for number in self._checking.communicate()[0].split()}
+            answer, errors = self._checking.communicate()
+            if self._checking.returncode:
+                reason = _without_secrets(listed(errors.splitlines()[-1:]), self._urls.values())
+                raise InputError(f"--notify: Apprise ended with exit code {self._checking.returncode}: {reason}")
+            # What a module that starts with Python prints comes before it.
+            refused = set(map(int, answer.rpartition(REFUSED)[2].split()))
             count, names = len(self._urls), [name for at, name in enumerate(self._urls) if at in refused]
             self._urls = {name: url for name, url in self._urls.items() if name not in names}
             if names:
@@ -204,7 +211,9 @@ def _reasons(errors: str) -> dict[str, str]:
 
 def _without_secrets(text: str, urls: Iterable[str]) -> str:
     """Return a text without the parts of these URLs, hosts included: that of Slack's URL is a token."""
-    parts = {part for url in urls for part in re.split(r"[^\w.-]+", url.partition("://")[2])}
+    texts = [url.partition("://")[2] for url in urls]
+    parts = {part for text in texts for part in re.split(r"[^\w.-]+", text)}
+    parts |= {unquote(part) for text in texts for part in re.split("[/?&=@:]+", text)}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= SHORTEST_SECRET:
             text = text.replace(part, HIDDEN)
@@ -251,7 +260,7 @@ def _main() -> int:
         place.set(at)
         services.append(apprise.Apprise.instantiate(url))
     if not message:
-        sys.stdout.write(" ".join(str(at) for at, service in enumerate(services) if not service))
+        sys.stdout.write(REFUSED + " ".join(str(at) for at, service in enumerate(services) if not service))
         return 0
     with ThreadPoolExecutor(len(services)) as pool:
         list(pool.map(send, range(len(services)), services))
