@@ -37,7 +37,8 @@ COLLECTIONS = (list, tuple, set, frozenset, dict, deque, bytes, bytearray)
 GENERAL = ("builtins", "collections")
 """Modules of types whose values are slow by what is in them, so that others may be fast."""
 
-_too_slow: set[type] = set()
+# By name: workers get these functions by value, and what is here with them.
+_too_slow: set[tuple[str, str]] = set()
 
 
 def _shown(value: Any) -> str:
@@ -80,7 +81,8 @@ def _cut(text: str, most: int) -> str:
 
 def _formed(value: Any, form: Callable[[Any], str]) -> str:
     """Call `form`; in a thread that is left alone when it takes too long, if code of other people may be called."""
-    if type(value) in _too_slow:
+    name = (str(type(value).__module__), type(value).__qualname__)
+    if name in _too_slow:
         return _not_shown(value, f"it took more than {SECONDS} s before")
     if _is_simple(value):
         try:
@@ -95,8 +97,8 @@ def _formed(value: Any, form: Callable[[Any], str]) -> str:
     except RuntimeError as error:  # no thread can be started any more
         results.append(error)
     if not results:
-        if not isinstance(value, logging.LogRecord) and type(value).__module__ not in GENERAL:
-            _too_slow.add(type(value))  # there may be one for each item
+        if not isinstance(value, logging.LogRecord) and name[0] not in GENERAL:
+            _too_slow.add(name)  # there may be one for each item
         return _not_shown(value, f"it takes more than {SECONDS} s")
     if isinstance(results[0], BaseException):  # it may belong to this thread, as a connection of SQLite's does
         results.clear()
