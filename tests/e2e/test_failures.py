@@ -87,7 +87,7 @@ NO_SECRET_TO_MOUNT = {
         ({"cluster": {"image": "localhost/nothing:1"}}, None, "localhost/nothing:1"),
         ({}, worker_spec(envFrom=[{"secretRef": {"name": "nothing"}}]), 'secret "nothing" not found'),
         ({}, json.dumps(NO_SECRET_TO_MOUNT), 'secret "nothing" not found'),
-        ({}, worker_spec(args=["dask", "worker", "--nthreads", "many"]), "'many' is not a valid integer"),
+        ({}, worker_spec(args=["dask", "worker", "--worker-class", "nothing.Worker"]), "No module named 'nothing'"),
         ({"rbac": {"create": False}}, None, "may not get pods in namespace"),
         ({}, worker_spec(securityContext={"runAsUser": 0}), 'violates PodSecurity "restricted'),
     ],

@@ -10,6 +10,7 @@ from namespaces import HELLO, OWN_NODE, SLOW, UP_AND_DOWN, flow, granted_by, req
 KINDS = "daskclusters,daskautoscalers,daskworkergroups,deployments,replicasets,pods,services"
 RUNNER = "psutil.Process(1).children()[0]"
 # The operator looks every five seconds.
+CRASHING = ["dask", "worker", "--worker-class", "nothing.Worker"]
 SLOWLY_UP_AND_DOWN = UP_AND_DOWN.replace("time.sleep(0.5)", "time.sleep(1)")
 
 
@@ -249,8 +250,8 @@ def test_restarted_worker_does_its_tasks_again_and_the_log_says_why(watched):
             'secret "nothing" not found',
         ),
         (
-            {"workerSpec": {"containers": [{"name": "worker", "args": ["dask", "worker", "--nthreads", "many"]}]}},
-            "'many' is not a valid integer",
+            {"workerSpec": {"containers": [{"name": "worker", "args": CRASHING}]}},
+            "No module named 'nothing'",
         ),
         (
             {"schedulerSpec": {"containers": [{"name": "scheduler", "securityContext": {"runAsUser": 0}}]}},

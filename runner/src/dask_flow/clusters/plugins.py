@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -114,8 +115,11 @@ class ForWorker(WorkerPlugin):  # type: ignore[misc]
             changed = {"worker": worker.address, "limit": limit}
             worker.loop.call_later(TELL_SECONDS, worker.log_event, memory.MEMORY_LIMIT, changed)
         with suppress(psutil.Error):  # some sandboxes show a process none but its own
-            began = {"worker": worker.address, "began": psutil.Process(1).create_time()}
-            worker.loop.call_later(TELL_SECONDS, worker.log_event, WORKER_BEGAN, began)
+            # psutil's time of the boot is in whole seconds; the pod would seem to begin before it was asked for.
+            since_boot = psutil.Process(1).create_time() - psutil.boot_time()
+            began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
+            event = {"worker": worker.address, "began": began}
+            worker.loop.call_later(TELL_SECONDS, worker.log_event, WORKER_BEGAN, event)
 
 
 class ForNanny(NannyPlugin):  # type: ignore[misc]
