@@ -180,7 +180,7 @@ class Row:
     def __repr__(self): raise RuntimeError("detached")
 def main(): return Row()
 """
-FILLING = task("import time", "open('/tmp/big', 'wb').write(bytes(50_000_000))", "time.sleep(60)")
+FILLING = task("import time", "open('/tmp/big', 'wb').write(bytes(50_000_000))", "time.sleep(600)")
 NOWHERE = {"name": "nothing"}
 NO_IMAGE = "localhost/nothing:1"
 NO_CONFIG_MAP = 'configmap "nothing" not found'
@@ -326,8 +326,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               values=env(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")),
         Fault("segmentation fault", (1,), "KilledWorker.*exit code 139",
               flow=task("import ctypes", "ctypes.string_at(0)")),
-        # The container's end is told before the eviction, of which the reason has nothing yet.
-        Fault("fills its disk", (1,), "KilledWorker.*(exceeds|exit code 137)", flow=FILLING,
+        Fault("fills its disk", (1,), "KilledWorker.*Evicted: Usage of EmptyDir volume .* exceeds", flow=FILLING,
               cluster={**SMALL_DISK, **ONE}, values=env(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")),
     ),
     "the scheduler ends": (

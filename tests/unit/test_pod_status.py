@@ -47,6 +47,16 @@ def container(**state):
             True,
         ),
         (
+            {
+                "phase": "Failed",
+                "reason": "Evicted",
+                "message": 'Usage of EmptyDir volume "tmp" exceeds the limit "10Mi". ',
+                "containerStatuses": [container(terminated={"reason": "Error", "exitCode": 137})],
+            },
+            'pod w-0 ended: Evicted: Usage of EmptyDir volume "tmp" exceeds the limit "10Mi".',
+            True,
+        ),
+        (
             {"phase": "Failed", "containerStatuses": [container(terminated={"exitCode": 1, "message": "a\nb\n"})]},
             "pod w-0 ended: container worker: Error, exit code 1\n  a\n  b",
             True,

@@ -177,7 +177,10 @@ def ends(pod: Mapping[str, Any]) -> tuple[int, Problem | None]:
 
 def _ending(pod: Mapping[str, Any]) -> Problem:
     name, status = pod["metadata"]["name"], pod["status"]
-    deleted = "deletionTimestamp" in pod["metadata"]
+    failed, deleted = status.get("phase") == "Failed", "deletionTimestamp" in pod["metadata"]
+    said = ": ".join(str(status[key]).strip() for key in ("reason", "message") if status.get(key))
+    if failed and status.get("reason"):  # such as Evicted, which has ended the containers
+        return Problem(f"pod {name} ended: {said}", status["reason"], disruption=True)
     for container in _containers(status):
         terminated = container.get("state", {}).get("terminated")
         if terminated and terminated.get("exitCode"):
@@ -187,10 +190,8 @@ def _ending(pod: Mapping[str, Any]) -> Problem:
             return Problem(text, cause, disruption=deleted)
     if deleted:
         return Problem(f"pod {name} was deleted", "deleted", disruption=True)
-    said = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
     text = f"pod {name} ended: {said or 'phase ' + status.get('phase', 'Succeeded')}"
-    failed = status.get("phase") == "Failed"
-    return Problem(text, status.get("reason") or "ended", orderly=not failed, disruption=failed)
+    return Problem(text, "ended", orderly=not failed, disruption=failed)
 
 
 def _terminated(pod: Mapping[str, Any], container: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:
