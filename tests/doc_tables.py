@@ -9,9 +9,10 @@ SLEEPS = {"flow.py": "import time\n\ndef main(client):\n    client.submit(time.s
 UPGRADE = "helm upgrade weather charts/dask-flow -n tutorial --reuse-values \\\n  --set"
 # What a step may need before or behind it.
 ENDED = "kubectl wait --for=condition=complete job/monday --timeout=120s"
-ON_IT = """
-kubectl create job -n dask --from=cronjob/cluster-dask-flow {0}
-kubectl wait -n dask --for=condition=complete job/{0} --timeout=120s"""
+ENDED_ON_IT = "kubectl wait -n dask --for=condition=complete job/{0} --timeout=120s"
+ON_IT = f"""
+kubectl create job -n dask --from=cronjob/cluster-dask-flow {{0}}
+{ENDED_ON_IT}"""
 ROLLED_OUT = """
 kubectl rollout status -n dask deployment/cluster-dask-flow-scheduler --timeout=120s
 kubectl rollout status -n dask deployment/cluster-dask-flow-worker --timeout=120s"""
@@ -246,6 +247,7 @@ CLUSTER = [
         namespaces=("dask",),
         says={"kubectl port-forward": "Forwarding from"},
         after={
+            "kubectl create namespace dask": ENDED_ON_IT.format("monday"),  # the upgrade to TLS is between runs
             "EC=": ROLLED_OUT + ON_IT.format("tuesday"),
             "kubectl rollout restart": ROLLED_OUT,
             "helm upgrade": ROLLED_OUT,
