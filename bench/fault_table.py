@@ -254,8 +254,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               cluster=worker(securityContext={"runAsUser": 0})),
     ),
     "crash": (
-        Fault("worker has a wrong option", (3,), "'many' is not a valid integer",
-              cluster=worker(args=["dask", "worker", "--nthreads", "many"])),
+        Fault("worker's class is nowhere", (3,), "No module named 'nothing'",
+              cluster=worker(args=["dask", "worker", "--worker-class", "nothing.Worker"])),
         Fault("EXTRA_PIP_PACKAGES without an index", (3,), "^EXTRA_PIP_PACKAGES", values=env(**NO_INDEX)),
     ),
     "rights": (
@@ -272,6 +272,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "bad input": (
         Fault("parameter is unknown", (2,), "no parameter 'nothing'", values={"flow": {"params": {"nothing": 1}}}),
         Fault("worker spec has an unknown key", (2,), "imag is not a field", cluster=worker(imag="x")),
+        Fault("worker has a wrong option", (2,), "--nthreads many: give a whole number",
+              cluster=worker(args=["dask", "worker", "--nthreads", "many"])),
         Fault("flow's file is nowhere", (2,), "no such file", values={"flow": {"target": "/nothing.py"}}),
         Fault("flow's file has a syntax error", (2,), "syntax error", flow="def main(:\n"),
         Fault("workers' versions are others", (2,), "the versions .* differ", cluster=OTHER_VERSIONS),
