@@ -24,12 +24,16 @@ FORBIDDEN = {
 
 @pytest.fixture
 def server():
-    """Answers with what `answers` has, one after another: (status, body), and how many bytes of it are missing."""
+    """Answers with what `answers` has, one after another: (status, body), and how many bytes of it are missing.
+
+    Or with what `answers` returns for a request's body.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body, *missing = self.server.answers.pop(0)
+            asked, answers = json.loads(self.rfile.read(int(self.headers["Content-Length"]))), self.server.answers
+            self.server.bodies.append(asked)
+            status, body, *missing = answers(asked) if callable(answers) else answers.pop(0)
             self.server.asked.append((self.path, self.headers["Authorization"]))
             text = json.dumps(body).encode()
             self.send_response(status)
@@ -147,21 +151,26 @@ def test_watch_of_warnings_that_is_refused_is_said(server, caplog):
     assert "why volumes cannot be mounted will not be told: system:serviceaccount:jobs:r may not watch" in caplog.text
 
 
-@pytest.mark.parametrize(("refused", "made"), [({1, 3}, True), (set(range(20)), False)])
-def test_pods_that_are_refused_are_named_unless_that_is_so_of_the_first_few(server, refused, made):
-    class Answers:
-        def pop(self, _):
-            number = int(server.bodies[-1]["metadata"]["name"])
-            return (403, {"message": "exceeded quota"}) if number in refused else (201, server.bodies[-1])
+def refuse(server, *refused):
+    """Have the server refuse pods of these names, and return twenty pods, 0 to 19."""
+    no_room = (403, {"message": "exceeded quota"})
+    server.answers = lambda pod: no_room if int(pod["metadata"]["name"]) in refused else (201, pod)
+    return [{"metadata": {"name": str(number)}} for number in range(20)]
 
-    server.answers, pods = Answers(), [{"metadata": {"name": str(number)}} for number in range(20)]
 
-    if made:
-        assert kube(server).create_pods(pods).keys() == {str(number) for number in refused}
-    else:
-        with pytest.raises(StartupError, match="exceeded quota"):
-            kube(server).create_pods(pods)
-        assert len(server.bodies) < 20
+def test_pods_that_are_refused_are_named(server):
+    pods = refuse(server, 1, 3, 19)
+
+    assert kube(server).create_pods(pods).keys() == {"1", "3", "19"}
+    assert len(server.bodies) == 20
+
+
+def test_no_more_pods_are_asked_for_when_the_first_few_are_refused(server):
+    pods = refuse(server, *range(20))
+
+    with pytest.raises(StartupError, match="exceeded quota"):
+        kube(server).create_pods(pods)
+    assert {pod["metadata"]["name"] for pod in server.bodies} == {str(number) for number in range(8)}
 
 
 def test_log_of_a_container_is_had_as_it_is(server):

@@ -164,21 +164,28 @@ class Kube:
         Raises the error if that is so of the first few, which is taken for all, or if the API server is not there. No
         thread is left afterwards.
         """
-        pods, errors = list(pods), dict[str, DaskFlowError]()
-        with ThreadPoolExecutor(min(CONCURRENCY, len(pods))) as executor:
-            futures = [executor.submit(self._create_pod, pod) for pod in pods]
-            try:
-                for number, (pod, future) in enumerate(zip(pods, futures, strict=True), 1):
-                    try:
-                        future.result()
-                    except DaskFlowError as error:
-                        errors[pod["metadata"]["name"]] = error
-                        none_made = len(errors) == number and number in (CONCURRENCY, len(pods))
-                        if none_made or isinstance(error, UnreachableError):
-                            raise
-            except BaseException:
-                executor.shutdown(cancel_futures=True)
-                raise
+        pods = list(pods)
+        first, others = pods[:CONCURRENCY], pods[CONCURRENCY:]
+        with ThreadPoolExecutor(len(first)) as executor:
+            errors = self._create_some(first, executor)
+            if len(errors) == len(first):
+                raise errors.popitem()[1]
+            return errors | self._create_some(others, executor)
+
+    def _create_some(self, pods: list[dict[str, Any]], executor: ThreadPoolExecutor) -> dict[str, DaskFlowError]:
+        futures = {pod["metadata"]["name"]: executor.submit(self._create_pod, pod) for pod in pods}
+        errors: dict[str, DaskFlowError] = {}
+        try:
+            for name, future in futures.items():
+                try:
+                    future.result()
+                except UnreachableError:
+                    raise
+                except DaskFlowError as error:
+                    errors[name] = error
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
         return errors
 
     def _create_pod(self, pod: dict[str, Any]) -> None:
