@@ -9,8 +9,8 @@ from namespaces import HELLO, OWN_NODE, SLOW, UP_AND_DOWN, flow, granted_by, req
 
 KINDS = "daskclusters,daskautoscalers,daskworkergroups,deployments,replicasets,pods,services"
 RUNNER = "psutil.Process(1).children()[0]"
-# The operator looks every five seconds.
 CRASHING = ["dask", "worker", "--worker-class", "nothing.Worker"]
+# The operator looks every five seconds.
 SLOWLY_UP_AND_DOWN = UP_AND_DOWN.replace("time.sleep(0.5)", "time.sleep(1)")
 
 
